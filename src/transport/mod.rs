@@ -1,0 +1,141 @@
+//! Opens and closes one upstream connection. Bytes only: nothing here knows what a call is.
+//!
+//! [`open`] gives a [`Connection`]; messages from the upstream arrive through [`Inbound`], called inline by the
+//! connection's own reader so that an answer costs one task switch. The connection is over when [`Connection::exit`]
+//! resolves, and then everything the upstream started is gone too.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::config::{ProviderName, ProviderSpec};
+
+mod output;
+
+pub use output::OutputRing;
+
+/// Largest line (stdio) or message (HTTP body, SSE event) taken from an upstream. CONTRACT section 8.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Who gets what the upstream says. Called from the connection's reader: must not block, must not await.
+pub trait Inbound: Send + Sync + 'static {
+    /// One complete JSON text, not yet validated (one line of stdout; one JSON body; the data of one SSE event).
+    /// `answering`: over HTTP, the request whose response stream carried it.
+    fn message(&self, json: Bytes, answering: Option<u64>);
+
+    /// The request `id` will get no answer (HTTP error, oversize answer, connection lost in mid-call...).
+    /// `None`: the upstream sent something that had to be dropped and may have been an answer to any request in flight.
+    fn failed(&self, id: Option<u64>, error: TransportError);
+}
+
+/// The sending half. Cheap calls, never blocking.
+pub trait Link: Send + Sync + 'static {
+    /// Queues one JSON-RPC message (no newline inside). `request`: its id when an answer is expected. An `Err` means that
+    /// not a byte was sent.
+    fn send(&self, message: Bytes, request: Option<u64>) -> Result<(), TransportError>;
+
+    /// Nobody waits for the answer to `id` any more: an HTTP link drops that exchange. stdio: nothing to do.
+    fn abandon(&self, id: u64);
+
+    /// The revision that the handshake settled on; HTTP links send it as `MCP-Protocol-Version` from then on.
+    fn negotiated(&self, version: &str);
+
+    /// Begins the stop; idempotent. `Graceful`: the ladder from its first rung. `Now`: SIGTERM first, then its last rungs.
+    fn close(&self, how: Close);
+
+    /// The upstream's own process (not the shim's), where there is one and it is known.
+    fn pid(&self) -> Option<u32>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    Graceful,
+    Now,
+}
+
+/// An open connection, before any handshake.
+pub struct Connection {
+    pub link: Arc<dyn Link>,
+    /// Resolves once, when the upstream is gone: by itself or after [`Link::close`].
+    pub exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
+}
+
+/// How an upstream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    pub cause: ExitCause,
+    /// Of a process that we asked to stop: the rung of the ladder it took.
+    pub rung: Option<Rung>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExitCause {
+    Code(i32),
+    Signal(i32),
+    /// Closed by us, or a remote that was let go.
+    Closed,
+    /// Anything else, in words.
+    Lost(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    StdinClosed,
+    Term,
+    Kill,
+}
+
+/// What went wrong on the way to or from the upstream; never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The program could not be started, the endpoint could not be reached.
+    #[error("{0}")]
+    Open(String),
+    #[error("the connection is closed")]
+    Closed,
+    /// It does not read what we send; the bounded queue is full.
+    #[error("the upstream does not read its input; {queued} messages wait")]
+    Overloaded { queued: usize },
+    #[error("an answer of more than {limit} bytes was dropped")]
+    Oversize { limit: usize },
+    #[error("HTTP {status}{}", .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Http { status: u16, detail: Option<String>, retry_after: Option<Duration> },
+    #[error("{0}")]
+    Io(String),
+}
+
+/// The facts about one instance that its processes carry in their environment, so that a sweep finds them.
+#[derive(Debug, Clone)]
+pub struct Marker {
+    /// Of this gateway's state directory.
+    pub instance: Arc<str>,
+    /// Of this gateway process.
+    pub generation: Arc<str>,
+}
+
+/// Starts the upstream of `spec` and connects to it. No handshake. Whatever is half-open when the future is dropped is
+/// closed.
+pub async fn open(
+    name: &ProviderName,
+    spec: &ProviderSpec,
+    marker: &Marker,
+    output: Arc<OutputRing>,
+    inbound: Arc<dyn Inbound>,
+) -> Result<Connection, TransportError> {
+    let _ = (name, spec, marker, output, inbound);
+    Err(TransportError::Open("not yet".into()))
+}
+
+// === impl Exit ===
+
+impl fmt::Display for Exit {
+    /// `exited with code 3`, `was killed by signal 9 (SIGKILL)`, ...
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            ExitCause::Code(code) => write!(f, "exited with code {code}"),
+            ExitCause::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            ExitCause::Closed => f.write_str("was closed"),
+            ExitCause::Lost(why) => f.write_str(why),
+        }
+    }
+}
