@@ -1,0 +1,177 @@
+//! Everything worth telling about the gateway's life.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Why an instance was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    Idle,
+    Requested,
+    Removed,
+    Updated,
+    Shutdown,
+    /// It ended by itself.
+    Exited,
+    /// It started but the handshake failed.
+    StartFailed,
+    /// Its client session ended.
+    SessionEnded,
+}
+
+/// Serialised with its name under `event`; durations in milliseconds.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event")]
+pub enum Event {
+    ConfigurationReloadRequested {
+        requested_by: &'static str,
+        generation: u64,
+        graceful: bool,
+        dry_run: bool,
+        verify: bool,
+    },
+    ConfigurationReloaded {
+        requested_by: &'static str,
+        generation: u64,
+        config_sha256: String,
+        providers_added: Vec<String>,
+        providers_removed: Vec<String>,
+        providers_updated: Vec<String>,
+        unchanged: usize,
+        #[serde(rename = "duration_ms", serialize_with = "millis")]
+        duration: Duration,
+    },
+    ConfigurationReloadFailed {
+        requested_by: &'static str,
+        generation: u64,
+        config_sha256: String,
+        stage: &'static str,
+        message: String,
+        #[serde(rename = "duration_ms", serialize_with = "millis")]
+        duration: Duration,
+    },
+    ProviderStateChanged {
+        provider: String,
+        from: &'static str,
+        to: &'static str,
+    },
+    ProviderStarted {
+        provider: String,
+        pid: Option<u32>,
+        #[serde(rename = "duration_ms", serialize_with = "millis")]
+        duration: Duration,
+    },
+    ProviderStopped {
+        provider: String,
+        reason: StopReason,
+        exit: String,
+    },
+    ProviderFailed {
+        provider: String,
+        failures: u32,
+        error: String,
+    },
+    ProviderDrained {
+        provider: String,
+        /// Calls that were still in flight when the time was up.
+        cut: usize,
+        #[serde(rename = "duration_ms", serialize_with = "millis")]
+        duration: Duration,
+    },
+    CatalogueChanged {
+        provider: String,
+        tools: usize,
+        prompts: usize,
+        resources: usize,
+    },
+}
+
+impl StopReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Requested => "requested",
+            Self::Removed => "removed",
+            Self::Updated => "updated",
+            Self::Shutdown => "shutdown",
+            Self::Exited => "exited",
+            Self::StartFailed => "start_failed",
+            Self::SessionEnded => "session_ended",
+        }
+    }
+}
+
+impl Event {
+    /// One line, literal name and fields. Names of CONTRACT section 2.
+    pub(super) fn log(&self) {
+        match self {
+            Self::ConfigurationReloadRequested { requested_by, generation, graceful, dry_run, verify } => {
+                tracing::info!(requested_by, generation, graceful, dry_run, verify, "triggering_config_reload");
+            }
+            Self::ConfigurationReloaded { requested_by, generation, config_sha256, duration, unchanged, .. } => {
+                self.log_providers();
+                let duration_ms = ms(*duration);
+                tracing::info!(
+                    requested_by,
+                    generation,
+                    config_sha256,
+                    unchanged,
+                    duration_ms,
+                    "configuration_reloaded"
+                );
+            }
+            Self::ConfigurationReloadFailed { requested_by, generation, stage, message, .. } => {
+                tracing::error!(requested_by, generation, stage, message, "configuration_reload_failed");
+            }
+            Self::ProviderStateChanged { provider, from, to } => {
+                tracing::debug!(provider, from, to, "provider_state_changed");
+            }
+            Self::ProviderStarted { provider, pid, duration } => {
+                tracing::info!(provider, pid, duration_ms = ms(*duration), "provider_started");
+            }
+            Self::ProviderStopped { provider, reason, exit } => {
+                tracing::info!(provider, reason = reason.as_str(), exit, "provider_stopped");
+            }
+            Self::ProviderFailed { provider, failures, error } => {
+                tracing::warn!(provider, failures, error, "provider_failed");
+            }
+            Self::ProviderDrained { provider, cut, duration } => {
+                tracing::info!(provider, cut, duration_ms = ms(*duration), "provider_drained");
+            }
+            Self::CatalogueChanged { provider, tools, prompts, resources } => {
+                tracing::info!(provider, tools, prompts, resources, "catalogue_changed");
+            }
+        }
+    }
+
+    fn log_providers(&self) {
+        let Self::ConfigurationReloaded { providers_added, providers_removed, providers_updated, requested_by, .. } =
+            self
+        else {
+            return;
+        };
+        if *requested_by == "boot" {
+            return;
+        }
+        for provider in providers_added {
+            tracing::info!(provider, "provider_added");
+        }
+        for provider in providers_updated {
+            tracing::info!(provider, "provider_updated");
+        }
+        for provider in providers_removed {
+            tracing::info!(provider, "provider_removed");
+        }
+    }
+}
+
+/// Milliseconds with microsecond resolution.
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn millis<S: serde::Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_f64(ms(*duration))
+}

@@ -1,0 +1,236 @@
+//! Prometheus metrics. Names: CONTRACT section 6.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+use super::Event;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// A result, `isError: false`.
+    Success,
+    /// A result with `isError: true`.
+    ToolError,
+    /// A JSON-RPC error from the upstream.
+    UpstreamError,
+    /// No answer: the provider's state, death or limit.
+    Unavailable,
+    Timeout,
+    Cancelled,
+}
+
+type Labels<const N: usize> = [(&'static str, String); N];
+type HistogramFamily = Family<Labels<1>, Histogram, fn() -> Histogram>;
+
+/// `provider` and `tool` of a call; the two labels of the duration, too.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    provider: String,
+    tool: String,
+    outcome: &'static str,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    reloads: Family<Labels<2>, Counter>,
+    reload_seconds: Histogram,
+    last_reload_successful: Gauge,
+    last_success: Gauge<f64, AtomicU64>,
+    config_info: Family<Labels<2>, Gauge>,
+    provider_state: Family<Labels<2>, Gauge>,
+    provider_starts: Family<Labels<1>, Counter>,
+    provider_stops: Family<Labels<2>, Counter>,
+    cold_start: HistogramFamily,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: HistogramFamily,
+    pub in_flight: Family<Labels<1>, Gauge>,
+    drain_seconds: Histogram,
+    drain_timeouts: Counter,
+    pub sessions: Gauge,
+    /// Messages from upstreams that belonged to nobody (unknown, late or duplicate ids).
+    pub stray_messages: Counter,
+    /// Notifications dropped because a client did not read.
+    pub dropped_notifications: Counter,
+    /// Requests refused by the Host/Origin guard.
+    pub refused_requests: Counter,
+}
+
+fn fine() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.5, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut m = Self {
+            registry: Registry::with_prefix("hangar"),
+            reloads: Family::default(),
+            reload_seconds: fine(),
+            last_reload_successful: Gauge::default(),
+            last_success: Gauge::default(),
+            config_info: Family::default(),
+            provider_state: Family::default(),
+            provider_starts: Family::default(),
+            provider_stops: Family::default(),
+            cold_start: Family::new_with_constructor(fine),
+            calls: Family::default(),
+            call_seconds: Family::new_with_constructor(fine),
+            in_flight: Family::default(),
+            drain_seconds: fine(),
+            drain_timeouts: Counter::default(),
+            sessions: Gauge::default(),
+            stray_messages: Counter::default(),
+            dropped_notifications: Counter::default(),
+            refused_requests: Counter::default(),
+        };
+        m.register();
+        m
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("config_reloads", "Reloads by trigger and result", self.reloads.clone());
+        let help = "Time from the start of a reload to its commit";
+        r.register_with_unit("config_reload_duration", help, Unit::Seconds, self.reload_seconds.clone());
+        let help = "1 when the last reload succeeded, 0 when it failed";
+        r.register("config_last_reload_successful", help, self.last_reload_successful.clone());
+        let help = "When a reload last succeeded";
+        r.register("config_last_reload_success_timestamp_seconds", help, self.last_success.clone());
+        r.register("config_info", "The configuration in force", self.config_info.clone());
+        r.register("provider_state", "1 for the state that the provider is in", self.provider_state.clone());
+        r.register("provider_starts", "Instances started", self.provider_starts.clone());
+        r.register("provider_stops", "Instances ended, by reason", self.provider_stops.clone());
+        let help = "Time from the start of an instance until it is ready";
+        r.register_with_unit("provider_cold_start", help, Unit::Seconds, self.cold_start.clone());
+        r.register("calls", "Calls by provider, tool and outcome", self.calls.clone());
+        r.register_with_unit("call_duration", "Time of a call", Unit::Seconds, self.call_seconds.clone());
+        r.register("calls_in_flight", "Calls in flight", self.in_flight.clone());
+        let help = "Time that a retired provider waited for its calls in flight";
+        r.register_with_unit("drain_duration", help, Unit::Seconds, self.drain_seconds.clone());
+        r.register("drain_timeouts", "Drains that ended with calls still in flight", self.drain_timeouts.clone());
+        r.register("sessions", "Client sessions", self.sessions.clone());
+        r.register("stray_messages", "Upstream messages that belonged to nobody", self.stray_messages.clone());
+        let help = "Notifications dropped because a client did not read them";
+        r.register("dropped_notifications", help, self.dropped_notifications.clone());
+        r.register("refused_requests", "HTTP requests refused by the Host/Origin guard", self.refused_requests.clone());
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        r.register("build", "About this build", Info::new(version));
+    }
+
+    pub(super) fn observe(&self, event: &Event) {
+        match event {
+            Event::ConfigurationReloaded { requested_by, generation, config_sha256, duration, .. } => {
+                self.reload(requested_by, "success", *duration);
+                self.last_success.set(jiff::Timestamp::now().as_millisecond() as f64 / 1e3);
+                self.config_info.clear();
+                let labels = [("generation", generation.to_string()), ("sha256", config_sha256.clone())];
+                self.config_info.get_or_create(&labels).set(1);
+            }
+            Event::ConfigurationReloadFailed { requested_by, duration, .. } => {
+                self.reload(requested_by, "failed", *duration);
+            }
+            Event::ProviderStateChanged { provider, from, to } => {
+                self.provider_state.get_or_create(&state(provider, from)).set(0);
+                self.provider_state.get_or_create(&state(provider, to)).set(1);
+            }
+            Event::ProviderStarted { provider, duration, .. } => {
+                self.provider_starts.get_or_create(&one(provider)).inc();
+                self.cold_start.get_or_create(&one(provider)).observe(duration.as_secs_f64());
+            }
+            Event::ProviderStopped { provider, reason, .. } => {
+                let labels = [("provider", provider.clone()), ("reason", reason.as_str().to_owned())];
+                self.provider_stops.get_or_create(&labels).inc();
+            }
+            Event::ProviderDrained { cut, duration, .. } => {
+                self.drain_seconds.observe(duration.as_secs_f64());
+                if *cut > 0 {
+                    self.drain_timeouts.inc();
+                }
+            }
+            Event::ConfigurationReloadRequested { .. }
+            | Event::ProviderFailed { .. }
+            | Event::CatalogueChanged { .. } => {}
+        }
+    }
+
+    fn reload(&self, trigger: &str, result: &str, took: Duration) {
+        let labels = [("trigger", trigger.to_owned()), ("result", result.to_owned())];
+        self.reloads.get_or_create(&labels).inc();
+        self.reload_seconds.observe(took.as_secs_f64());
+        self.last_reload_successful.set(i64::from(result == "success"));
+    }
+
+    pub(super) fn call(&self, provider: &str, tool: &str, outcome: CallOutcome, took: Duration) {
+        let labels = CallLabels { provider: provider.into(), tool: tool.into(), outcome: outcome.as_str() };
+        self.calls.get_or_create(&labels).inc();
+        self.call_seconds.get_or_create(&one(provider)).observe(took.as_secs_f64());
+    }
+
+    /// A provider that came into being: its state is visible before anything happens to it.
+    pub fn provider_known(&self, provider: &str, now: &'static str) {
+        self.provider_state.get_or_create(&state(provider, now)).set(1);
+    }
+
+    /// A provider that is gone must not stay in the gauges. Counters stay: they are history.
+    pub fn provider_gone(&self, provider: &str) {
+        for name in ["cold", "initializing", "ready", "degraded", "stopping", "dead"] {
+            self.provider_state.remove(&state(provider, name));
+        }
+        self.in_flight.remove(&one(provider));
+    }
+
+    /// The text exposition format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The label set of one provider.
+pub(crate) fn one(provider: &str) -> Labels<1> {
+    [("provider", provider.to_owned())]
+}
+
+fn state(provider: &str, state: &str) -> Labels<2> {
+    [("provider", provider.to_owned()), ("state", state.to_owned())]
+}
+
+impl Metrics {
+    /// The gauge of calls in flight at `provider`; keep it, looking it up costs more than counting.
+    pub fn in_flight_of(&self, provider: &str) -> Gauge {
+        self.in_flight.get_or_create_owned(&one(provider))
+    }
+
+    /// Sum of `config_reloads_total`; for a short summary.
+    pub fn sessions_now(&self) -> i64 {
+        self.sessions.get()
+    }
+}
+
+impl CallOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ToolError => "tool_error",
+            Self::UpstreamError => "upstream_error",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
