@@ -8,6 +8,7 @@
 //! 1. [`transport`] one upstream connection, [`telemetry`] events, logs, metrics · 0. [`config`] the file, [`wire`] the bytes
 
 pub mod config;
+pub mod provider;
 pub mod telemetry;
 pub mod transport;
 pub mod wire;

@@ -3,6 +3,7 @@
 //! Order: `raw` (what was typed, with places) -> `normalize` (`${}`, defaults, joins, paths) -> `validate` (all problems)
 //! -> [`Config`]; `diff` compares two of them.
 
+mod identity;
 mod model;
 mod problem;
 

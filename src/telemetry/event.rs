@@ -15,10 +15,8 @@ pub enum StopReason {
     Shutdown,
     /// It ended by itself.
     Exited,
-    /// It started but the handshake failed.
-    StartFailed,
-    /// Its client session ended.
-    SessionEnded,
+    /// It did not answer its health probes.
+    Unhealthy,
 }
 
 /// Serialised with its name under `event`; durations in milliseconds.
@@ -97,8 +95,7 @@ impl StopReason {
             Self::Updated => "updated",
             Self::Shutdown => "shutdown",
             Self::Exited => "exited",
-            Self::StartFailed => "start_failed",
-            Self::SessionEnded => "session_ended",
+            Self::Unhealthy => "unhealthy",
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Prometheus metrics. Names: CONTRACT section 6.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{Mutex, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -44,6 +47,7 @@ struct CallLabels {
 
 pub struct Metrics {
     registry: Registry,
+    rendering: Mutex<()>,
     reloads: Family<Labels<2>, Counter>,
     reload_seconds: Histogram,
     last_reload_successful: Gauge,
@@ -55,7 +59,7 @@ pub struct Metrics {
     cold_start: HistogramFamily,
     calls: Family<CallLabels, Counter>,
     call_seconds: HistogramFamily,
-    pub in_flight: Family<Labels<1>, Gauge>,
+    in_flight: Family<Labels<1>, Gauge>,
     drain_seconds: Histogram,
     drain_timeouts: Counter,
     pub sessions: Gauge,
@@ -67,6 +71,9 @@ pub struct Metrics {
     pub refused_requests: Counter,
 }
 
+/// Every state a provider may be in, as `hangar_provider_state` names it.
+const STATES: [&str; 6] = ["cold", "initializing", "ready", "degraded", "stopping", "dead"];
+
 fn fine() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 2.5, 16))
 }
@@ -75,6 +82,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut m = Self {
             registry: Registry::with_prefix("hangar"),
+            rendering: Mutex::default(),
             reloads: Family::default(),
             reload_seconds: fine(),
             last_reload_successful: Gauge::default(),
@@ -142,10 +150,6 @@ impl Metrics {
             Event::ConfigurationReloadFailed { requested_by, duration, .. } => {
                 self.reload(requested_by, "failed", *duration);
             }
-            Event::ProviderStateChanged { provider, from, to } => {
-                self.provider_state.get_or_create(&state(provider, from)).set(0);
-                self.provider_state.get_or_create(&state(provider, to)).set(1);
-            }
             Event::ProviderStarted { provider, duration, .. } => {
                 self.provider_starts.get_or_create(&one(provider)).inc();
                 self.cold_start.get_or_create(&one(provider)).observe(duration.as_secs_f64());
@@ -161,6 +165,7 @@ impl Metrics {
                 }
             }
             Event::ConfigurationReloadRequested { .. }
+            | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
             | Event::CatalogueChanged { .. } => {}
         }
@@ -179,21 +184,19 @@ impl Metrics {
         self.call_seconds.get_or_create(&one(provider)).observe(took.as_secs_f64());
     }
 
-    /// A provider that came into being: its state is visible before anything happens to it.
-    pub fn provider_known(&self, provider: &str, now: &'static str) {
-        self.provider_state.get_or_create(&state(provider, now)).set(1);
-    }
-
-    /// A provider that is gone must not stay in the gauges. Counters stay: they are history.
-    pub fn provider_gone(&self, provider: &str) {
-        for name in ["cold", "initializing", "ready", "degraded", "stopping", "dead"] {
-            self.provider_state.remove(&state(provider, name));
-        }
-        self.in_flight.remove(&one(provider));
-    }
-
     /// The text exposition format.
-    pub fn render(&self) -> String {
+    ///
+    /// `providers`: name, state and calls in flight of each provider in force; gauges show these and no others.
+    pub fn render(&self, providers: &[(String, &'static str, usize)]) -> String {
+        let _one_at_a_time = self.rendering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.provider_state.clear();
+        self.in_flight.clear();
+        for (provider, now, in_flight) in providers {
+            for name in STATES {
+                self.provider_state.get_or_create(&state(provider, name)).set(i64::from(name == *now));
+            }
+            self.in_flight.get_or_create(&one(provider)).set(i64::try_from(*in_flight).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -202,24 +205,12 @@ impl Metrics {
 }
 
 /// The label set of one provider.
-pub(crate) fn one(provider: &str) -> Labels<1> {
+fn one(provider: &str) -> Labels<1> {
     [("provider", provider.to_owned())]
 }
 
 fn state(provider: &str, state: &str) -> Labels<2> {
     [("provider", provider.to_owned()), ("state", state.to_owned())]
-}
-
-impl Metrics {
-    /// The gauge of calls in flight at `provider`; keep it, looking it up costs more than counting.
-    pub fn in_flight_of(&self, provider: &str) -> Gauge {
-        self.in_flight.get_or_create_owned(&one(provider))
-    }
-
-    /// Sum of `config_reloads_total`; for a short summary.
-    pub fn sessions_now(&self) -> i64 {
-        self.sessions.get()
-    }
 }
 
 impl CallOutcome {

@@ -1,0 +1,120 @@
+//! Why a call got no answer from its provider: what, where, why, whose fault, what to do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::ProviderState;
+use crate::{config::ProviderName, telemetry::CallOutcome, transport::TransportError};
+
+/// Lines of the provider's own output that go into an error.
+pub(super) const TAIL: usize = 5;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The provider was removed or replaced while the call waited; looking the name up again may help.
+    #[error("provider \"{provider}\" was taken out of service by a configuration reload")]
+    Retired { provider: ProviderName },
+    #[error("the gateway is shutting down; provider \"{provider}\" takes no more calls")]
+    ShuttingDown { provider: ProviderName },
+    /// It did not start, or is not tried again yet.
+    #[error(
+        "provider \"{provider}\" is {state}: {cause}{}{}",
+        tail(.output),
+        .retry_after.map(|d| format!("; it is tried again in {:.1} s", d.as_secs_f64())).unwrap_or_default()
+    )]
+    NotStarted {
+        provider: ProviderName,
+        state: ProviderState,
+        cause: String,
+        output: Vec<String>,
+        retry_after: Option<Duration>,
+    },
+    /// It ended while the call was in flight.
+    #[error("provider \"{provider}\" {exit} while the call was in flight; it is started again by the next call{}", tail(.output))]
+    Gone { provider: ProviderName, exit: String, output: Vec<String> },
+    /// Stopped with this call in flight: a reload with `graceful=false`, or the drain time was up.
+    #[error("provider \"{provider}\" was stopped ({reason}) while the call was in flight")]
+    Cut { provider: ProviderName, reason: &'static str },
+    #[error("provider \"{provider}\" did not answer within {:.1} s (call_timeout_s); the call was cancelled", .after.as_secs_f64())]
+    Timeout { provider: ProviderName, after: Duration },
+    #[error("provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait")]
+    Busy { provider: ProviderName, limit: u32, queued: usize },
+    #[error("provider \"{provider}\": {error}")]
+    Transport { provider: ProviderName, error: TransportError },
+}
+
+impl CallError {
+    /// Short, stable, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retired { .. } => "provider_retired",
+            Self::ShuttingDown { .. } => "shutting_down",
+            Self::NotStarted { .. } => "provider_not_started",
+            Self::Gone { .. } => "provider_exited",
+            Self::Cut { .. } => "provider_stopped",
+            Self::Timeout { .. } => "timeout",
+            Self::Busy { .. } => "provider_busy",
+            Self::Transport { .. } => "transport_error",
+        }
+    }
+
+    pub fn provider(&self) -> &ProviderName {
+        match self {
+            Self::Retired { provider }
+            | Self::ShuttingDown { provider }
+            | Self::NotStarted { provider, .. }
+            | Self::Gone { provider, .. }
+            | Self::Cut { provider, .. }
+            | Self::Timeout { provider, .. }
+            | Self::Busy { provider, .. }
+            | Self::Transport { provider, .. } => provider,
+        }
+    }
+
+    pub fn outcome(&self) -> CallOutcome {
+        match self {
+            Self::Timeout { .. } => CallOutcome::Timeout,
+            _ => CallOutcome::Unavailable,
+        }
+    }
+
+    /// `upstream`: the provider's doing; `internal`: the gateway's or its operator's.
+    pub fn fault(&self) -> &'static str {
+        match self {
+            Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } => "internal",
+            _ => "upstream",
+        }
+    }
+
+    /// The `data` of the JSON-RPC error.
+    pub fn details(&self) -> Value {
+        let mut data = json!({"error": self.name(), "provider": self.provider(), "fault": self.fault()});
+        match self {
+            Self::NotStarted { state, cause, output, retry_after, .. } => {
+                data["state"] = json!(state);
+                data["cause"] = json!(cause);
+                data["output"] = json!(output);
+                data["retry_after_ms"] = json!(retry_after.map(|d| d.as_millis() as u64));
+            }
+            Self::Gone { exit, output, .. } => {
+                data["cause"] = json!(exit);
+                data["output"] = json!(output);
+            }
+            Self::Timeout { after, .. } => data["timeout_ms"] = json!(after.as_millis() as u64),
+            Self::Transport { error: TransportError::Http { status, retry_after, .. }, .. } => {
+                data["http_status"] = json!(status);
+                data["retry_after_ms"] = json!(retry_after.map(|d| d.as_millis() as u64));
+            }
+            _ => {}
+        }
+        data
+    }
+}
+
+fn tail(output: &[String]) -> String {
+    match output {
+        [] => String::new(),
+        lines => format!("; its last output: {}", lines.join(" | ")),
+    }
+}

@@ -1,0 +1,134 @@
+//! Beside a live instance: probes whether it answers, and keeps its catalogue up to date.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{CallError, Catalogue, ListKind, Listing, Provider, StateEvent, Upstream, handshake};
+use crate::telemetry::{Event, StopReason};
+
+/// Longest a probe waits for its answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Changes of lists that come within this time are one change.
+const LIST_DEBOUNCE: Duration = Duration::from_millis(50);
+
+impl Provider {
+    /// One probe each interval; jittered, so that a hundred providers do not answer at one moment.
+    pub(super) async fn keep_probing(self: Arc<Self>, upstream: Arc<Upstream>) {
+        let interval = self.spec.health_check_interval;
+        if interval.is_zero() {
+            return;
+        }
+        let mut failed = 0;
+        loop {
+            tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+            match probe(&upstream, interval.min(PROBE_TIMEOUT)).await {
+                Ok(()) => failed = 0,
+                Err(error) => {
+                    failed += 1;
+                    tracing::warn!(provider = %self.name, failed, %error, "health_probe_failed");
+                }
+            }
+            self.probed(failed);
+        }
+    }
+
+    fn probed(self: &Arc<Self>, failed: u32) {
+        let mut core = self.core();
+        match (core.state, failed) {
+            (super::ProviderState::Degraded, 0) => drop(self.step(&mut core, StateEvent::HealthRestored)),
+            (super::ProviderState::Ready, 1..) => drop(self.step(&mut core, StateEvent::HealthFailed)),
+            _ => {}
+        }
+        if failed == 0 && core.state.serves() {
+            core.consecutive_failures = 0;
+        }
+        let hopeless = failed >= self.spec.max_consecutive_failures && core.state.serves();
+        drop(core);
+        if hopeless {
+            // It hangs: end it, so that the next call gets a fresh one. In its own task, because this one ends with it.
+            let provider = self.clone();
+            let drain = self.spec.drain_timeout;
+            self.ground.tasks.spawn(async move { provider.stop(StopReason::Unhealthy, drain, false).await });
+        }
+    }
+
+    /// Fetches a list again when the upstream says that it changed.
+    pub(super) async fn keep_catalogue(self: Arc<Self>, upstream: Arc<Upstream>) {
+        loop {
+            let first = upstream.news.changed_lists().await;
+            tokio::time::sleep(LIST_DEBOUNCE).await;
+            // What was flagged meanwhile is fetched by the next round.
+            let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
+            for listing in Listing::ALL {
+                let kind = match listing {
+                    Listing::Tools => ListKind::Tools,
+                    Listing::Prompts => ListKind::Prompts,
+                    Listing::Resources | Listing::Templates => ListKind::Resources,
+                };
+                if !first.has(kind) {
+                    continue;
+                }
+                match handshake::list(&upstream, &next.hello, listing, self.spec.call_timeout).await {
+                    Ok(items) => *next.list_mut(listing) = items,
+                    Err(error) => {
+                        tracing::warn!(provider = %self.name, list = listing.method(), %error, "catalogue_refresh_failed");
+                    }
+                }
+            }
+            self.learned(next);
+        }
+    }
+
+    /// A catalogue came in; tells upwards what changed and writes it down.
+    pub(super) fn learned(&self, catalogue: Catalogue) {
+        let known = self.catalogue.load_full();
+        if known.as_deref() == Some(&catalogue) {
+            return;
+        }
+        let catalogue = Arc::new(catalogue);
+        self.catalogue.store(Some(catalogue.clone()));
+        let before = known.unwrap_or_default();
+        self.ground.catalogue_news.send_modify(|news| {
+            let changed = |listing| before.list(listing) != catalogue.list(listing);
+            news.tools += u64::from(changed(Listing::Tools));
+            news.prompts += u64::from(changed(Listing::Prompts));
+            news.resources += u64::from(changed(Listing::Resources) || changed(Listing::Templates));
+        });
+        self.ground.telemetry.emit(Event::CatalogueChanged {
+            provider: self.name.to_string(),
+            tools: catalogue.tools.len(),
+            prompts: catalogue.prompts.len(),
+            resources: catalogue.resources.len() + catalogue.templates.len(),
+        });
+        let (memory, digest, name) = (self.ground.memory.clone(), self.digest.clone(), self.name.clone());
+        self.ground.tasks.spawn_blocking(move || {
+            if let Err(error) = memory.remember(&digest, &catalogue) {
+                tracing::warn!(provider = %name, %error, "catalogue_not_remembered");
+            }
+        });
+    }
+
+    /// Starts it unless it runs. Clears back-off and DEAD: somebody asked for it by name.
+    pub async fn start(self: &Arc<Self>) -> Result<(), CallError> {
+        {
+            let mut core = self.core();
+            core.consecutive_failures = 0;
+            core.retry_at = None;
+        }
+        self.lease().await.map(drop)
+    }
+
+    /// Asks the live instance whether it answers; the time it took.
+    pub async fn probe_now(&self) -> Option<Result<Duration, CallError>> {
+        let upstream = self.live()?;
+        let began = Instant::now();
+        Some(probe(&upstream, PROBE_TIMEOUT).await.map(|()| began.elapsed()))
+    }
+}
+
+/// Any answer is a sign of life, an error too: not every server knows `ping`.
+async fn probe(upstream: &std::sync::Arc<Upstream>, within: Duration) -> Result<(), CallError> {
+    upstream.request("ping", b"")?.answer(within).await.map(drop)
+}

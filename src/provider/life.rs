@@ -1,0 +1,325 @@
+//! Bringing an instance up, watching it, and ending it. One task per instance holds its connection from birth to release.
+
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CallError, Catalogue, Core, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, error::TAIL,
+    handshake, news::UpstreamNews, upstream::Ear,
+};
+use crate::{
+    telemetry::{Event, StopReason},
+    transport::{self, Close, Connection, Exit},
+};
+
+/// Back-off between starts of one that fails again and again.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
+const BACK_OFF_MOST: Duration = Duration::from_secs(30);
+
+/// A start that came to nothing. The connection, when there was one, still has to be closed.
+struct Stillborn {
+    failure: Option<Failure>,
+    connection: Option<Connection>,
+}
+
+impl Provider {
+    /// From INITIALIZING until everything this instance held is free again.
+    pub(super) async fn life(self: Arc<Self>, attempt: u64) {
+        let slot = tokio::select! {
+            slot = self.slot.acquire() => slot,
+            () = self.called_off() => return self.start_failed(attempt, None),
+        };
+        let started = Instant::now();
+        let ended = match self.bring_up().await {
+            Ok((connection, upstream, catalogue)) => {
+                self.ready(&upstream, catalogue, started.elapsed());
+                Some(self.watch(connection, upstream).await)
+            }
+            Err(stillborn) => {
+                self.start_failed(attempt, stillborn.failure);
+                if let Some(connection) = stillborn.connection {
+                    connection.link.close(Close::Now);
+                    connection.exit.await;
+                }
+                None
+            }
+        };
+        // Whoever sees COLD and starts again must find the slot free, or at least no instance in it.
+        drop(slot);
+        if let Some((event, reason, exit)) = ended {
+            self.released(attempt, event, reason, &exit);
+        }
+    }
+
+    async fn bring_up(self: &Arc<Self>) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
+        let limit = self.spec.startup_timeout;
+        let deadline = tokio::time::Instant::now() + limit;
+        let news = Arc::new(UpstreamNews::new(self.name.clone(), self.ground.updates.clone()));
+        let upstream = Upstream::new(self.name.clone(), self.output.clone(), self.ground.telemetry.clone(), news);
+        let ear = Arc::new(Ear(upstream.clone()));
+        let opening = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
+        let opened = tokio::select! {
+            opened = timeout_at(deadline, opening) => opened,
+            () = self.called_off() => return Err(Stillborn { failure: None, connection: None }),
+        };
+        let mut connection = match opened {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(self.stillborn(error.to_string(), None)),
+            Err(_) => return Err(self.stillborn(not_ready(limit), None)),
+        };
+        upstream.connect(connection.link.clone());
+        let greeting = async {
+            let hello = handshake::initialize(&upstream, limit).await?;
+            handshake::catalogue(&upstream, hello, limit).await
+        };
+        let greeted = tokio::select! {
+            biased;
+            greeted = timeout_at(deadline, greeting) => greeted,
+            exit = &mut connection.exit => return Err(self.stillborn(format!("it {exit} before it was ready"), None)),
+            () = self.called_off() => return Err(Stillborn { failure: None, connection: Some(connection) }),
+        };
+        match greeted {
+            Ok(Ok(catalogue)) => Ok((connection, upstream, catalogue)),
+            Ok(Err(error)) => Err(self.exit_or(error.to_string(), connection).await),
+            Err(_) => Err(self.stillborn(not_ready(limit), Some(connection))),
+        }
+    }
+
+    /// A handshake fails first and the exit is seen a moment later when the upstream died of it: say the exit.
+    async fn exit_or(&self, cause: String, mut connection: Connection) -> Stillborn {
+        match tokio::time::timeout(Duration::from_millis(50), &mut connection.exit).await {
+            Ok(exit) => self.stillborn(format!("it {exit} before it was ready"), None),
+            Err(_) => self.stillborn(cause, Some(connection)),
+        }
+    }
+
+    fn stillborn(&self, cause: String, connection: Option<Connection>) -> Stillborn {
+        Stillborn { failure: Some(Failure { cause, output: self.output.tail(TAIL) }), connection }
+    }
+
+    fn ready(&self, upstream: &Arc<Upstream>, catalogue: Catalogue, took: Duration) {
+        self.learned(catalogue);
+        {
+            let mut core = self.core();
+            core.upstream = Some(upstream.clone());
+            core.last_used = Instant::now();
+            core.ready_since = Some(Instant::now());
+            core.started += 1;
+            core.retry_at = None;
+            self.step(&mut core, StateEvent::HandshakeDone);
+            // A stop that was ordered in the last moment of the start.
+            if core.retired.is_some() || core.order.is_some() {
+                self.step(&mut core, StateEvent::Stop);
+            }
+        }
+        let (provider, pid) = (self.name.to_string(), upstream.pid());
+        self.ground.telemetry.emit(Event::ProviderStarted { provider, pid, duration: took });
+    }
+
+    /// `failure: None`: the start was called off.
+    fn start_failed(&self, attempt: u64, failure: Option<Failure>) {
+        let mut core = self.core();
+        core.order = None;
+        let Some(failure) = failure else {
+            let cause = "its start was called off by a stop".to_owned();
+            core.last_failure = Some((attempt, Failure { cause, output: Vec::new() }));
+            self.step(&mut core, StateEvent::StartFailed);
+            return;
+        };
+        core.count_failure(attempt, failure.clone(), 0);
+        let failures = core.consecutive_failures;
+        let for_good = failures >= self.spec.max_consecutive_failures;
+        self.step(&mut core, if for_good { StateEvent::StartFailedForGood } else { StateEvent::StartFailed });
+        drop(core);
+        let provider = self.name.to_string();
+        self.ground.telemetry.emit(Event::ProviderFailed { provider, failures, error: failure.cause });
+    }
+
+    /// Until it is gone, or stopped and gone.
+    async fn watch(
+        self: &Arc<Self>,
+        mut connection: Connection,
+        upstream: Arc<Upstream>,
+    ) -> (StateEvent, StopReason, Exit) {
+        let ends = CancellationToken::new();
+        let _helpers = ends.clone().drop_guard();
+        self.lives.spawn(ends.clone().run_until_cancelled_owned(self.clone().keep_probing(upstream.clone())));
+        self.lives.spawn(ends.run_until_cancelled_owned(self.clone().keep_catalogue(upstream.clone())));
+        let order = loop {
+            let wake_at = self.next_look();
+            tokio::select! {
+                exit = &mut connection.exit => {
+                    return self.gone(&upstream, exit);
+                }
+                () = self.wake.notified() => {}
+                () = at(wake_at) => {}
+            }
+            if let Some(order) = self.due_order() {
+                break order;
+            }
+        };
+        upstream.end(CallError::Cut { provider: self.name.clone(), reason: order.reason.as_str() });
+        connection.link.close(Close::Graceful);
+        (StateEvent::Released, order.reason, connection.exit.await)
+    }
+
+    /// When the live loop has to look again: the idle time is over, or a drain.
+    fn next_look(&self) -> Option<Instant> {
+        let core = self.core();
+        if let Some(order) = core.order {
+            return Some(if core.in_flight == 0 { Instant::now() } else { order.deadline });
+        }
+        let idle = self.spec.idle_ttl;
+        // A call in flight is never idle; its lease's return stamps the time from which idle is counted.
+        (!idle.is_zero()).then(|| if core.in_flight == 0 { core.last_used } else { Instant::now() } + idle)
+    }
+
+    /// The order to end now, if it is time. Decided under the lock that leases are given out under.
+    fn due_order(&self) -> Option<StopOrder> {
+        let mut core = self.core();
+        let now = Instant::now();
+        if core.order.is_none() {
+            let idle = self.spec.idle_ttl;
+            if idle.is_zero() || core.in_flight != 0 || now < core.last_used + idle {
+                return None;
+            }
+            self.step(&mut core, StateEvent::Stop);
+            core.order = Some(StopOrder { reason: StopReason::Idle, given: now, deadline: now });
+        }
+        let order = core.order.filter(|order| core.in_flight == 0 || now >= order.deadline)?;
+        let cut = core.in_flight;
+        drop(core);
+        if order.reason != StopReason::Idle {
+            let (provider, duration) = (self.name.to_string(), order.given.elapsed());
+            self.ground.telemetry.emit(Event::ProviderDrained { provider, cut, duration });
+        }
+        Some(order)
+    }
+
+    /// It ended by itself. Seen at once: no call waits for it any longer.
+    fn gone(&self, upstream: &Arc<Upstream>, exit: Exit) -> (StateEvent, StopReason, Exit) {
+        let stopping = self.core().state == ProviderState::Stopping;
+        upstream.end(CallError::Gone {
+            provider: self.name.clone(),
+            exit: exit.to_string(),
+            output: upstream.output_tail(),
+        });
+        if stopping {
+            let reason = self.core().order.map_or(StopReason::Requested, |order| order.reason);
+            return (StateEvent::Released, reason, exit);
+        }
+        (StateEvent::Gone, StopReason::Exited, exit)
+    }
+
+    fn released(&self, attempt: u64, event: StateEvent, reason: StopReason, exit: &Exit) {
+        let failures = {
+            let mut core = self.core();
+            core.upstream = None;
+            core.order = None;
+            core.ready_since = None;
+            if event == StateEvent::Gone {
+                let output = self.output.tail(TAIL);
+                // One free restart: a server that died after it had worked is started again by the next call at once.
+                core.count_failure(attempt, Failure { cause: format!("it {exit}"), output }, 1);
+            }
+            // A stop may have been ordered between the exit and now.
+            let event = if core.state == ProviderState::Stopping { StateEvent::Released } else { event };
+            self.step(&mut core, event);
+            core.consecutive_failures
+        };
+        let provider = self.name.to_string();
+        if event == StateEvent::Gone {
+            let error = exit.to_string();
+            self.ground.telemetry.emit(Event::ProviderFailed { provider: provider.clone(), failures, error });
+        }
+        self.ground.telemetry.emit(Event::ProviderStopped { provider, reason, exit: exit.to_string() });
+    }
+
+    /// Ends the instance, if there is one: no new calls, those in flight have until `drain` is over, then the ladder.
+    /// With `retire` no other one will ever be started. Resolves when everything is released.
+    pub async fn stop(self: &Arc<Self>, reason: StopReason, drain: Duration, retire: bool) {
+        let mut changes = self.state.subscribe();
+        self.order_stop(reason, drain, retire);
+        if retire {
+            self.lives.close();
+            self.lives.wait().await;
+            return;
+        }
+        let at_rest = |state: &ProviderState| matches!(state, ProviderState::Cold | ProviderState::Dead);
+        // The sender lives in self.
+        let _ = changes.wait_for(at_rest).await;
+    }
+
+    fn order_stop(&self, reason: StopReason, drain: Duration, retire: bool) {
+        let mut core = self.core();
+        if retire {
+            core.retired.get_or_insert(reason);
+            self.retirement.cancel();
+        }
+        let now = Instant::now();
+        let order = StopOrder { reason, given: now, deadline: now + drain };
+        match core.state {
+            ProviderState::Ready | ProviderState::Degraded => {
+                self.step(&mut core, StateEvent::Stop);
+                core.order = Some(order);
+            }
+            ProviderState::Initializing => core.order = Some(order),
+            ProviderState::Stopping => {
+                if let Some(earlier) = &mut core.order {
+                    earlier.deadline = earlier.deadline.min(order.deadline);
+                }
+            }
+            ProviderState::Cold | ProviderState::Dead => {}
+        }
+        // Calls that wait for a start see the latch now.
+        self.state.send_modify(|_| {});
+        drop(core);
+        self.wake.notify_one();
+    }
+
+    /// Resolves when the start that is going on is not wanted any more.
+    async fn called_off(&self) {
+        loop {
+            {
+                let core = self.core();
+                if core.retired.is_some() || core.order.is_some() {
+                    return;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+impl Core {
+    /// `free`: failures in a row that cost no waiting.
+    fn count_failure(&mut self, attempt: u64, failure: Failure, free: u32) {
+        self.consecutive_failures += 1;
+        self.last_failure = Some((attempt, failure));
+        let step = self.consecutive_failures.saturating_sub(free);
+        self.retry_at = (step > 0).then(|| Instant::now() + back_off(step));
+    }
+}
+
+/// 0.5 s, doubled each time, 30 s at most; less up to a quarter, so that many do not start at one moment.
+fn back_off(failures: u32) -> Duration {
+    let doubled = BACK_OFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    doubled.min(BACK_OFF_MOST).mul_f64(1.0 - fastrand::f64() / 4.0)
+}
+
+fn not_ready(limit: Duration) -> String {
+    format!("it was not ready within {:.1} s (startup_timeout_s)", limit.as_secs_f64())
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,251 @@
+//! One provider's life: started once by whoever needs it first, leased to calls, probed, stopped when idle, retired once.
+//!
+//! A [`Provider`] is one generation of one name. `state` is the table, `slot` keeps two generations of a name apart,
+//! `life` starts and ends instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
+
+mod catalogue;
+mod error;
+mod handshake;
+mod health;
+mod lease;
+mod life;
+mod memory;
+mod news;
+mod relay;
+mod slot;
+mod state;
+mod upstream;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use catalogue::{Catalogue, Hello, Item, Listing, SharedCatalogue};
+pub use error::CallError;
+pub use handshake::{HandshakeError, LATEST_LEGACY, LEGACY_VERSIONS};
+pub use lease::Lease;
+pub use memory::{CatalogueMemory, digest};
+pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
+pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
+pub use slot::{Slot, Slots};
+pub use state::{IllegalTransition, ProviderState, StateEvent};
+pub use upstream::{InFlight, Upstream};
+
+use crate::{
+    config::{ProviderName, ProviderSpec},
+    telemetry::{Event, StopReason, Telemetry},
+    transport::{Marker, OutputRing},
+};
+
+/// What all providers of a gateway stand on.
+pub struct Ground {
+    pub marker: Marker,
+    pub telemetry: Arc<Telemetry>,
+    pub memory: CatalogueMemory,
+    /// Short tasks beside the instances: writing a catalogue down.
+    pub tasks: TaskTracker,
+    /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.
+    pub catalogue_news: watch::Sender<CatalogueNews>,
+    /// `notifications/resources/updated`, on their way to subscribers.
+    pub updates: mpsc::Sender<ResourceUpdate>,
+}
+
+/// Counts the changes of each list over all providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatalogueNews {
+    pub tools: u64,
+    pub prompts: u64,
+    pub resources: u64,
+}
+
+/// One generation of one provider.
+pub struct Provider {
+    pub name: ProviderName,
+    pub spec: Arc<ProviderSpec>,
+    /// Of `spec.launch`; names the remembered catalogue.
+    digest: String,
+    slot: Arc<Slot>,
+    ground: Arc<Ground>,
+    core: Mutex<Core>,
+    /// Follows `core.state`; whoever waits for a change waits here.
+    state: watch::Sender<ProviderState>,
+    /// Wakes the live loop: a stop was ordered, the last lease came back.
+    wake: Notify,
+    permits: Option<Semaphore>,
+    /// Calls waiting for a permit.
+    queued: AtomicUsize,
+    catalogue: ArcSwapOption<Catalogue>,
+    output: Arc<OutputRing>,
+    /// Fires once, at retirement.
+    retirement: CancellationToken,
+    /// The tasks that bring up, watch and end its instances.
+    lives: TaskTracker,
+}
+
+struct Core {
+    state: ProviderState,
+    /// One-way latch: no lease, no start, ever again.
+    retired: Option<StopReason>,
+    upstream: Option<Arc<Upstream>>,
+    /// Leases given out and not yet returned.
+    in_flight: usize,
+    last_used: Instant,
+    /// Starts so far; a waiting call knows its own start by this number.
+    attempt: u64,
+    /// Of the attempt that bears the number.
+    last_failure: Option<(u64, Failure)>,
+    consecutive_failures: u32,
+    retry_at: Option<Instant>,
+    order: Option<StopOrder>,
+    ready_since: Option<Instant>,
+    started: u64,
+}
+
+/// Why a start failed or an instance ended.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub cause: String,
+    pub output: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StopOrder {
+    reason: StopReason,
+    given: Instant,
+    /// When calls in flight are cut.
+    deadline: Instant,
+}
+
+/// For `hangar_status`, `/api/providers`, `hangar list`.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub state: ProviderState,
+    pub pid: Option<u32>,
+    pub in_flight: usize,
+    pub idle: Duration,
+    pub uptime: Option<Duration>,
+    pub starts: u64,
+    pub consecutive_failures: u32,
+    pub last_failure: Option<Failure>,
+    pub retry_after: Option<Duration>,
+    pub noise_lines: u64,
+}
+
+impl Provider {
+    /// A COLD provider: no I/O but the look at its remembered catalogue.
+    pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
+        let digest = digest(&spec);
+        let catalogue = ground.memory.recall(&digest).map(Arc::new);
+        Arc::new(Self {
+            permits: spec.max_concurrency.map(|n| Semaphore::new(n as usize)),
+            queued: AtomicUsize::new(0),
+            catalogue: ArcSwapOption::new(catalogue),
+            output: Arc::default(),
+            core: Mutex::new(Core::new()),
+            state: watch::Sender::new(ProviderState::Cold),
+            wake: Notify::new(),
+            retirement: CancellationToken::new(),
+            lives: TaskTracker::new(),
+            name,
+            spec,
+            digest,
+            slot,
+            ground,
+        })
+    }
+
+    /// Takes the place of an older generation with the same launch: it offers the same things until it is asked again.
+    pub fn inherit_catalogue(&self, older: &Provider) {
+        if self.digest == older.digest && self.catalogue.load().is_none() {
+            self.catalogue.store(older.catalogue());
+        }
+    }
+
+    /// From the live upstream, or remembered; `None`: never seen.
+    pub fn catalogue(&self) -> Option<SharedCatalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// The last lines it wrote beside the protocol.
+    pub fn output(&self) -> &Arc<OutputRing> {
+        &self.output
+    }
+
+    pub fn state(&self) -> ProviderState {
+        *self.state.borrow()
+    }
+
+    pub fn status(&self) -> Status {
+        let core = self.core();
+        let now = Instant::now();
+        Status {
+            state: core.state,
+            pid: core.upstream.as_ref().and_then(|u| u.pid()),
+            in_flight: core.in_flight,
+            idle: now.saturating_duration_since(core.last_used),
+            uptime: core.ready_since.map(|since| now.saturating_duration_since(since)),
+            starts: core.started,
+            consecutive_failures: core.consecutive_failures,
+            last_failure: core.last_failure.as_ref().map(|(_, failure)| failure.clone()),
+            retry_after: core.retry_after(now),
+            noise_lines: self.output.noise_count(),
+        }
+    }
+
+    /// The conversation with the live instance, if there is one: for notifications that wait for nothing.
+    pub fn live(&self) -> Option<Arc<Upstream>> {
+        let core = self.core();
+        core.upstream.clone().filter(|_| core.state.serves())
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        // Every critical section below leaves a consistent core also when it panics.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one place where a state is assigned. An illegal event changes nothing and is a bug worth a log line.
+    fn step(&self, core: &mut Core, event: StateEvent) -> bool {
+        let from = core.state;
+        match state::next(from, event) {
+            Ok(to) => {
+                core.state = to;
+                self.state.send_replace(to);
+                let (from, to) = (from.as_str(), to.as_str());
+                self.ground.telemetry.emit(Event::ProviderStateChanged { provider: self.name.to_string(), from, to });
+                true
+            }
+            Err(error) => {
+                tracing::error!(provider = %self.name, %error, "illegal_state_transition");
+                false
+            }
+        }
+    }
+}
+
+impl Core {
+    fn new() -> Self {
+        Self {
+            state: ProviderState::Cold,
+            retired: None,
+            upstream: None,
+            in_flight: 0,
+            last_used: Instant::now(),
+            attempt: 0,
+            last_failure: None,
+            consecutive_failures: 0,
+            retry_at: None,
+            order: None,
+            ready_since: None,
+            started: 0,
+        }
+    }
+
+    fn retry_after(&self, now: Instant) -> Option<Duration> {
+        self.retry_at.map(|at| at.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+}

@@ -1,0 +1,70 @@
+//! What one instance has to tell upwards: a list of its catalogue changed, a resource was updated.
+//!
+//! Lists are flags (many changes, one refresh); updates go through one bounded channel of the gateway.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::{config::ProviderName, wire::Frame};
+
+/// The lists of a catalogue, as far as changes are told to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListKind {
+    Tools = 1,
+    Prompts = 2,
+    Resources = 4,
+}
+
+/// A set of [`ListKind`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListKinds(u8);
+
+/// `notifications/resources/updated` as the upstream sent it.
+#[derive(Debug)]
+pub struct ResourceUpdate {
+    pub provider: ProviderName,
+    pub frame: Frame,
+}
+
+/// From the reader of one connection to those who act on it.
+pub struct UpstreamNews {
+    provider: ProviderName,
+    changed: AtomicU8,
+    wake: Notify,
+    updates: mpsc::Sender<ResourceUpdate>,
+}
+
+impl ListKinds {
+    pub const ALL: Self = Self(7);
+
+    pub fn has(self, kind: ListKind) -> bool {
+        self.0 & kind as u8 != 0
+    }
+}
+
+impl UpstreamNews {
+    pub(super) fn new(provider: ProviderName, updates: mpsc::Sender<ResourceUpdate>) -> Self {
+        Self { provider, changed: AtomicU8::new(0), wake: Notify::new(), updates }
+    }
+
+    pub(super) fn list_changed(&self, kind: ListKind) {
+        self.changed.fetch_or(kind as u8, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Waits until a list changed; takes the set.
+    pub(super) async fn changed_lists(&self) -> ListKinds {
+        loop {
+            match self.changed.swap(0, Ordering::Relaxed) {
+                0 => self.wake.notified().await,
+                set => return ListKinds(set),
+            }
+        }
+    }
+
+    pub(super) fn resource_updated(&self, frame: Frame) {
+        // A full channel means that clients are told of other updates already; this one is dropped.
+        let _ = self.updates.try_send(ResourceUpdate { provider: self.provider.clone(), frame });
+    }
+}

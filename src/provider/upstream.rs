@@ -1,0 +1,227 @@
+//! The JSON-RPC conversation with one upstream connection: ids, what is in flight, and whose each message is.
+//!
+//! Ids upstream are our own numbers, and so are progress tokens (the number of the call). What a message does not have to
+//! change for that, it keeps byte for byte.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{CallError, Caller, UpstreamNews, error::TAIL};
+use crate::{
+    config::ProviderName,
+    telemetry::Telemetry,
+    transport::{Link, OutputRing, TransportError},
+    wire::{self, Frame, Splice, shallow},
+};
+
+mod inbound;
+
+pub(super) use inbound::Ear;
+
+/// One connection's conversation.
+pub struct Upstream {
+    provider: ProviderName,
+    link: OnceLock<Arc<dyn Link>>,
+    ids: AtomicU64,
+    table: Mutex<Table>,
+    output: Arc<OutputRing>,
+    telemetry: Arc<Telemetry>,
+    pub news: Arc<UpstreamNews>,
+    /// Requests of the upstream that a client is answering now.
+    asking: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Table {
+    pending: HashMap<u64, Pending>,
+    /// Set once, when the connection is over: what every call gets from then on.
+    ended: Option<CallError>,
+}
+
+struct Pending {
+    reply: oneshot::Sender<Result<Frame, CallError>>,
+    /// `None` for the gateway's own requests.
+    caller: Option<Caller>,
+    /// The client's own token, raw JSON.
+    progress: Option<Bytes>,
+}
+
+/// A request that was sent. Dropping it tells the upstream that nobody waits any more.
+pub struct InFlight {
+    id: u64,
+    upstream: Arc<Upstream>,
+    reply: oneshot::Receiver<Result<Frame, CallError>>,
+    done: bool,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        provider: ProviderName,
+        output: Arc<OutputRing>,
+        telemetry: Arc<Telemetry>,
+        news: Arc<UpstreamNews>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            provider,
+            link: OnceLock::new(),
+            ids: AtomicU64::new(1),
+            table: Mutex::default(),
+            output,
+            telemetry,
+            news,
+            asking: AtomicUsize::new(0),
+        })
+    }
+
+    /// The connection that this conversation runs on; once.
+    pub(super) fn connect(&self, link: Arc<dyn Link>) {
+        // A second link would be a bug of the one caller; the first stays.
+        let _ = self.link.set(link);
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.link.get().and_then(|link| link.pid())
+    }
+
+    /// Passes a client's request on. `edits` are changes of `frame` beside the id and the progress token.
+    pub fn forward(
+        self: &Arc<Self>,
+        frame: &Frame,
+        mut edits: Splice<'_>,
+        caller: Caller,
+    ) -> Result<InFlight, CallError> {
+        let token = frame.params().and_then(|params| {
+            // A params object that names its token twice was refused by the front.
+            shallow::path(frame.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
+        });
+        let progress = token.map(|place| frame.bytes().slice(place.range()));
+        self.submit(Some(caller), progress, |id| {
+            let number = id.to_string().into_bytes();
+            if let Some(place) = token {
+                edits.replace(place, number.clone());
+            }
+            if let Some(place) = frame.id_span() {
+                edits.replace(place, number);
+            }
+            edits.apply(frame.bytes()).into()
+        })
+    }
+
+    /// A request of the gateway's own. `params` raw JSON, empty: none.
+    pub fn request(self: &Arc<Self>, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
+        self.submit(None, None, |id| wire::request(id.to_string().as_bytes(), method, params))
+    }
+
+    /// Not answered. Lost when the connection is over.
+    pub fn notify(&self, method: &str, params: &[u8]) {
+        if let Some(link) = self.link.get() {
+            // Nobody waits for a notification; a connection that is over says so to every call.
+            let _ = link.send(wire::notification(method, params), None);
+        }
+    }
+
+    fn submit(
+        self: &Arc<Self>,
+        caller: Option<Caller>,
+        progress: Option<Bytes>,
+        message: impl FnOnce(u64) -> Bytes,
+    ) -> Result<InFlight, CallError> {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (sender, reply) = oneshot::channel();
+        {
+            let mut table = self.table();
+            if let Some(ended) = &table.ended {
+                return Err(ended.clone());
+            }
+            table.pending.insert(id, Pending { reply: sender, caller, progress });
+        }
+        let sent = match self.link.get() {
+            Some(link) => link.send(wire::one_line(message(id)), Some(id)),
+            None => Err(TransportError::Closed),
+        };
+        if let Err(error) = sent {
+            let mut table = self.table();
+            table.pending.remove(&id);
+            return Err(table.ended.clone().unwrap_or_else(|| self.transport_error(error)));
+        }
+        Ok(InFlight { id, upstream: self.clone(), reply, done: false })
+    }
+
+    /// The connection is over, or is being closed: every call in flight, and every later one, gets `error`.
+    pub(super) fn end(&self, error: CallError) {
+        let pending: Vec<_> = {
+            let mut table = self.table();
+            table.ended.get_or_insert_with(|| error.clone());
+            table.pending.drain().collect()
+        };
+        for (_, call) in pending {
+            let _ = call.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// The link alone, to close it.
+    pub(super) fn link(&self) -> Option<&Arc<dyn Link>> {
+        self.link.get()
+    }
+
+    pub(super) fn output_tail(&self) -> Vec<String> {
+        self.output.tail(TAIL)
+    }
+
+    fn transport_error(&self, error: TransportError) -> CallError {
+        CallError::Transport { provider: self.provider.clone(), error }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // No code that holds the lock can leave the table half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InFlight {
+    /// The answer: a response frame with *our* id. Gives up after `within`, which cancels the call upstream.
+    pub async fn answer(mut self, within: Duration) -> Result<Frame, CallError> {
+        let provider = || self.upstream.provider.clone();
+        let answer = match tokio::time::timeout(within, &mut self.reply).await {
+            Ok(Ok(answer)) => answer,
+            // The sender lives in the table until an answer is sent, so this is the connection's end.
+            Ok(Err(_)) => Err(CallError::Transport { provider: provider(), error: TransportError::Closed }),
+            Err(_) => {
+                let error = CallError::Timeout { provider: provider(), after: within };
+                self.cancel("the gateway's call_timeout_s is over");
+                Err(error)
+            }
+        };
+        self.done = true;
+        answer
+    }
+
+    fn cancel(&mut self, reason: &str) {
+        self.done = true;
+        if self.upstream.table().pending.remove(&self.id).is_none() {
+            return;
+        }
+        if let Some(link) = self.upstream.link.get() {
+            link.abandon(self.id);
+        }
+        let params = format!(r#"{{"requestId":{},"reason":{}}}"#, self.id, serde_json::Value::from(reason));
+        self.upstream.notify("notifications/cancelled", params.as_bytes());
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.done {
+            self.cancel("the client does not wait for the answer any more");
+        }
+    }
+}
