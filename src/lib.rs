@@ -9,6 +9,8 @@
 
 pub mod config;
 pub mod provider;
+pub mod registry;
+pub mod reload;
 pub mod telemetry;
 pub mod transport;
 pub mod wire;

@@ -76,3 +76,8 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let _ = (old, new);
     ConfigDiff::default()
 }
+
+/// Reads one source.
+pub fn read_source(path: &Path) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}

@@ -76,6 +76,16 @@ impl Listing {
         }
     }
 
+    /// What one entry is called in messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Tools => "tool",
+            Self::Prompts => "prompt",
+            Self::Resources => "resource",
+            Self::Templates => "resource template",
+        }
+    }
+
     /// The capability that promises it.
     pub fn capability(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! Beside a live instance: probes whether it answers, and keeps its catalogue up to date.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -89,13 +89,15 @@ impl Provider {
         }
         let catalogue = Arc::new(catalogue);
         self.catalogue.store(Some(catalogue.clone()));
-        let before = known.unwrap_or_default();
-        self.ground.catalogue_news.send_modify(|news| {
-            let changed = |listing| before.list(listing) != catalogue.list(listing);
-            news.tools += u64::from(changed(Listing::Tools));
-            news.prompts += u64::from(changed(Listing::Prompts));
-            news.resources += u64::from(changed(Listing::Resources) || changed(Listing::Templates));
-        });
+        if self.in_force.load(Ordering::Relaxed) {
+            let before = known.unwrap_or_default();
+            self.ground.catalogue_news.send_modify(|news| {
+                let changed = |listing| before.list(listing) != catalogue.list(listing);
+                news.tools += u64::from(changed(Listing::Tools));
+                news.prompts += u64::from(changed(Listing::Prompts));
+                news.resources += u64::from(changed(Listing::Resources) || changed(Listing::Templates));
+            });
+        }
         self.ground.telemetry.emit(Event::CatalogueChanged {
             provider: self.name.to_string(),
             tools: catalogue.tools.len(),
@@ -118,6 +120,13 @@ impl Provider {
             core.retry_at = None;
         }
         self.lease().await.map(drop)
+    }
+
+    /// Starts a candidate without waiting for the slot of its name. It stands in line for the slot all the same, behind
+    /// the instance it is to replace and before every later one.
+    pub async fn start_beside(self: &Arc<Self>) -> Result<(), CallError> {
+        self.core().beside = true;
+        self.start().await
     }
 
     /// Asks the live instance whether it answers; the time it took.

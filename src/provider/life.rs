@@ -7,11 +7,11 @@ use std::{
 };
 
 use tokio::time::{sleep_until, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     CallError, Catalogue, Core, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, error::TAIL,
-    handshake, news::UpstreamNews, upstream::Ear,
+    handshake, news::UpstreamNews, slot::SlotGuard, upstream::Ear,
 };
 use crate::{
     telemetry::{Event, StopReason},
@@ -22,6 +22,15 @@ use crate::{
 const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 const BACK_OFF_MOST: Duration = Duration::from_secs(30);
 
+/// The right to run an instance, from before it is opened until everything it started is gone.
+enum HeldSlot {
+    #[expect(dead_code, reason = "held for its drop")]
+    Mine(SlotGuard),
+    /// Of a candidate: its turn comes when the instance that it replaces is gone.
+    #[expect(dead_code, reason = "held for its drop")]
+    InLine(AbortOnDropHandle<()>),
+}
+
 /// A start that came to nothing. The connection, when there was one, still has to be closed.
 struct Stillborn {
     failure: Option<Failure>,
@@ -31,10 +40,7 @@ struct Stillborn {
 impl Provider {
     /// From INITIALIZING until everything this instance held is free again.
     pub(super) async fn life(self: Arc<Self>, attempt: u64) {
-        let slot = tokio::select! {
-            slot = self.slot.acquire() => slot,
-            () = self.called_off() => return self.start_failed(attempt, None),
-        };
+        let Some(slot) = self.take_slot().await else { return self.start_failed(attempt, None) };
         let started = Instant::now();
         let ended = match self.bring_up().await {
             Ok((connection, upstream, catalogue)) => {
@@ -54,6 +60,23 @@ impl Provider {
         drop(slot);
         if let Some((event, reason, exit)) = ended {
             self.released(attempt, event, reason, &exit);
+        }
+    }
+
+    /// `None`: the start was called off while it waited.
+    async fn take_slot(&self) -> Option<HeldSlot> {
+        if std::mem::take(&mut self.core().beside) {
+            let slot = self.slot.clone();
+            // Takes its place in line now; ends with the instance, whether its turn came or not.
+            let waiting = tokio::spawn(async move {
+                let _guard = slot.acquire().await;
+                pending::<()>().await
+            });
+            return Some(HeldSlot::InLine(AbortOnDropHandle::new(waiting)));
+        }
+        tokio::select! {
+            slot = self.slot.acquire() => Some(HeldSlot::Mine(slot)),
+            () = self.called_off() => None,
         }
     }
 

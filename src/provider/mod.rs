@@ -17,11 +17,15 @@ mod state;
 mod upstream;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -69,6 +73,8 @@ pub struct Provider {
     pub spec: Arc<ProviderSpec>,
     /// Of `spec.launch`; names the remembered catalogue.
     digest: String,
+    allow: GlobSet,
+    deny: GlobSet,
     slot: Arc<Slot>,
     ground: Arc<Ground>,
     core: Mutex<Core>,
@@ -81,6 +87,8 @@ pub struct Provider {
     queued: AtomicUsize,
     catalogue: ArcSwapOption<Catalogue>,
     output: Arc<OutputRing>,
+    /// Set at its commit; until then it is a candidate that nobody is told about.
+    in_force: AtomicBool,
     /// Fires once, at retirement.
     retirement: CancellationToken,
     /// The tasks that bring up, watch and end its instances.
@@ -104,6 +112,8 @@ struct Core {
     order: Option<StopOrder>,
     ready_since: Option<Instant>,
     started: u64,
+    /// The next start does not wait for the slot: `verify` tries a candidate beside the instance it is to replace.
+    beside: bool,
 }
 
 /// Why a start failed or an instance ended.
@@ -149,8 +159,11 @@ impl Provider {
             core: Mutex::new(Core::new()),
             state: watch::Sender::new(ProviderState::Cold),
             wake: Notify::new(),
+            in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),
+            allow: globs(&spec.tools.allow),
+            deny: globs(&spec.tools.deny),
             name,
             spec,
             digest,
@@ -166,9 +179,19 @@ impl Provider {
         }
     }
 
+    /// It is part of the snapshot from now on.
+    pub fn put_in_force(&self) {
+        self.in_force.store(true, Ordering::Relaxed);
+    }
+
     /// From the live upstream, or remembered; `None`: never seen.
     pub fn catalogue(&self) -> Option<SharedCatalogue> {
         self.catalogue.load_full()
+    }
+
+    /// Whether the `tools` filter lets `tool` (the upstream's own name) through.
+    pub fn offers(&self, tool: &str) -> bool {
+        self.allow.is_match(tool) && !self.deny.is_match(tool)
     }
 
     /// The last lines it wrote beside the protocol.
@@ -227,6 +250,15 @@ impl Provider {
     }
 }
 
+/// The validator has refused every pattern that is none; here such a one matches nothing.
+fn globs(patterns: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    patterns.iter().filter_map(|pattern| Glob::new(pattern).ok()).for_each(|glob| {
+        set.add(glob);
+    });
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
 impl Core {
     fn new() -> Self {
         Self {
@@ -242,6 +274,7 @@ impl Core {
             order: None,
             ready_since: None,
             started: 0,
+            beside: false,
         }
     }
 

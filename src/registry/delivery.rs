@@ -1,0 +1,167 @@
+//! From a name to an answer: route, lease, forward. A provider that is retired in between is looked up again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{DeliveryError, Registry, Route, names};
+use crate::{
+    config::ToolPrefix,
+    provider::{CallError, Caller, Listing, Provider},
+    telemetry::CallOutcome,
+    wire::{Frame, Span, Splice, shallow},
+};
+
+/// How often a name is looked up again because its provider was retired in that very moment.
+const LOOKUPS: usize = 4;
+
+/// What a call names.
+#[derive(Debug, Clone, Copy)]
+pub enum Address<'a> {
+    /// A name as clients see it.
+    Listed(Listing, &'a str),
+    /// A provider by its name and a tool by the upstream's own.
+    Tool { provider: &'a str, tool: &'a str },
+}
+
+/// One call to deliver.
+pub struct Delivery<'a> {
+    pub frame: &'a Frame,
+    pub to: Address<'a>,
+    /// Where in the frame the name or URI stands (quotes included).
+    pub name_place: Span,
+    pub caller: Caller,
+    /// Instead of the provider's `call_timeout_s`.
+    pub timeout: Option<Duration>,
+}
+
+impl Registry {
+    /// The upstream's answer, bearing *our* id, and the route it came by.
+    pub async fn deliver(&self, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
+        let began = Instant::now();
+        let mut lookups = LOOKUPS;
+        loop {
+            lookups -= 1;
+            let route = self.route(delivery.to).await?;
+            let outcome = self.attempt(&delivery, &route).await;
+            match outcome {
+                // Nothing was sent: the name may lead somewhere else by now.
+                Err((CallError::Retired { .. } | CallError::Cut { .. }, false)) if lookups > 0 => {}
+                Ok(answer) => {
+                    self.account(&delivery, &route, answer_outcome(&answer), began);
+                    return Ok((answer, route));
+                }
+                Err((error, _)) => {
+                    self.account(&delivery, &route, error.outcome(), began);
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// The `bool` of an error: something was sent.
+    async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
+        let lease = route.provider.lease().await.map_err(|error| (error, false))?;
+        let mut edits = Splice::new();
+        edits.replace(delivery.name_place, shallow::quote(&route.name));
+        let call =
+            lease.upstream.forward(delivery.frame, edits, delivery.caller.clone()).map_err(|error| (error, false))?;
+        let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
+        let answer = call.answer(within).await.map_err(|error| (error, true))?;
+        route.provider.answered();
+        Ok(answer)
+    }
+
+    fn account(&self, delivery: &Delivery<'_>, route: &Route, outcome: CallOutcome, began: Instant) {
+        let tool = match delivery.to {
+            Address::Listed(Listing::Tools, _) | Address::Tool { .. } => &*route.name,
+            // Prompts and resources: an unbounded set of names has no place in a metric.
+            Address::Listed(listing, _) => listing.method(),
+        };
+        // A name that the provider never listed must not become a label either.
+        let known = route.provider.catalogue().is_some_and(|c| c.tool(tool).is_some()) || tool.contains('/');
+        let tool = if known { tool } else { "(unlisted)" };
+        self.ground.telemetry.call(route.provider.name.as_str(), tool, outcome, began.elapsed());
+    }
+
+    /// Where an address leads now. With `tool_prefix: never` a provider that is not known yet may be the one.
+    pub async fn route(&self, to: Address<'_>) -> Result<Route, DeliveryError> {
+        let (listing, name) = match to {
+            Address::Tool { provider, tool } => return self.tool_of(provider, tool),
+            Address::Listed(listing, name) => (listing, name),
+        };
+        if let Some(route) = self.index().route(listing, name) {
+            return Ok(route.clone());
+        }
+        let split = match listing {
+            Listing::Tools | Listing::Prompts => names::split(name),
+            Listing::Resources | Listing::Templates => names::split_uri(name),
+        };
+        // Not listed (any more, or yet), but its provider says so best itself.
+        if let Some((provider, own)) = split
+            && let Some(provider) = self.provider(provider)
+            && (listing != Listing::Tools || provider.offers(own))
+        {
+            return Ok(Route { provider, name: own.into() });
+        }
+        let snapshot = self.snapshot();
+        let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
+        if may_be_plain {
+            self.learn_catalogues(snapshot.config.server.list_timeout).await;
+            if let Some(route) = self.index().route(listing, name).cloned().or_else(|| self.plain(listing, name)) {
+                return Ok(route);
+            }
+        }
+        Err(self.unknown(listing, name))
+    }
+
+    fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {
+        match self.provider(provider) {
+            Some(found) if found.offers(tool) => Ok(Route { provider: found, name: tool.into() }),
+            Some(_) => {
+                let name = format!("{provider}{}{tool}", names::SEPARATOR);
+                Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
+            }
+            None => {
+                let help = self.closest_provider(provider).map(|name| name.to_string());
+                Err(DeliveryError::Unknown { kind: "provider", name: provider.to_owned(), help })
+            }
+        }
+    }
+
+    /// An upstream's own URI, as it stands in resource links: exactly one provider lists it, or has a template for it, or
+    /// is the only one with resources at all.
+    fn plain(&self, listing: Listing, name: &str) -> Option<Route> {
+        if listing != Listing::Resources {
+            return None;
+        }
+        let snapshot = self.snapshot();
+        let known: Vec<_> = snapshot.providers.values().filter_map(|p| Some((p, p.catalogue()?))).collect();
+        let only = |fits: &dyn Fn(&crate::provider::Catalogue) -> bool| -> Option<Arc<Provider>> {
+            let mut fitting = known.iter().filter(|(_, catalogue)| fits(catalogue));
+            let first = fitting.next()?;
+            fitting.next().is_none().then(|| Arc::clone(first.0))
+        };
+        let provider = only(&|c| c.resources.iter().any(|item| item.key == name))
+            .or_else(|| only(&|c| c.templates.iter().any(|item| names::expands(&item.key, name))))
+            .or_else(|| only(&|c| c.hello.has(&["resources"])))?;
+        Some(Route { provider, name: name.into() })
+    }
+
+    fn unknown(&self, listing: Listing, name: &str) -> DeliveryError {
+        let index = self.index();
+        let rated = index.list(listing).routes.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+        let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.85);
+        let help = best.map(|(_, known)| known.to_string());
+        DeliveryError::Unknown { kind: listing.noun(), name: name.chars().take(200).collect(), help }
+    }
+}
+
+fn answer_outcome(answer: &Frame) -> CallOutcome {
+    let Some(result) = answer.result() else { return CallOutcome::UpstreamError };
+    match shallow::get(answer.bytes(), result, "isError") {
+        Ok(Some(place)) if answer.text(place) == b"true" => CallOutcome::ToolError,
+        _ => CallOutcome::Success,
+    }
+}

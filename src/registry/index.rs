@@ -1,0 +1,156 @@
+//! One snapshot's merged lists, as bytes ready to send, and where each name leads.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{Snapshot, names};
+use crate::{
+    config::ToolPrefix,
+    provider::{CatalogueNews, Item, Listing, Provider},
+    wire::{Splice, shallow},
+};
+
+/// Where a listed name leads.
+#[derive(Clone)]
+pub struct Route {
+    pub provider: Arc<Provider>,
+    /// What the upstream calls it.
+    pub name: Box<str>,
+}
+
+/// One merged list.
+#[derive(Default)]
+pub struct Merged {
+    /// A raw JSON array.
+    pub array: Bytes,
+    pub routes: HashMap<Box<str>, Route>,
+    pub count: usize,
+}
+
+/// The same name from two providers, with `tool_prefix: never`: both are listed with their prefix instead.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Collision {
+    pub list: &'static str,
+    pub name: String,
+    pub providers: Vec<String>,
+}
+
+pub struct Index {
+    pub generation: u64,
+    /// The catalogues that went into it.
+    pub news: CatalogueNews,
+    lists: [Merged; 4],
+    pub collisions: Vec<Collision>,
+}
+
+/// One entry on its way into a list.
+struct Entry<'a> {
+    provider: &'a Arc<Provider>,
+    item: &'a Item,
+}
+
+impl Index {
+    /// `own`: the gateway's own tools, which come first and whose names nobody else gets.
+    pub fn build(snapshot: &Snapshot, news: CatalogueNews, own: &[Item]) -> Self {
+        let prefix = snapshot.config.server.tool_prefix;
+        let mut collisions = Vec::new();
+        let catalogues: Vec<_> =
+            snapshot.providers.values().filter_map(|provider| Some((provider, provider.catalogue()?))).collect();
+        let lists = Listing::ALL.map(|listing| {
+            let mut entries = Vec::new();
+            for (provider, catalogue) in &catalogues {
+                let offered = catalogue
+                    .list(listing)
+                    .iter()
+                    .filter(|item| listing != Listing::Tools || provider.offers(&item.key));
+                entries.extend(offered.map(|item| Entry { provider, item }));
+            }
+            let own = if listing == Listing::Tools { own } else { &[] };
+            merge(listing, prefix, &entries, own, &mut collisions)
+        });
+        Self { generation: snapshot.generation, news, lists, collisions }
+    }
+
+    pub fn list(&self, listing: Listing) -> &Merged {
+        let [tools, prompts, resources, templates] = &self.lists;
+        match listing {
+            Listing::Tools => tools,
+            Listing::Prompts => prompts,
+            Listing::Resources => resources,
+            Listing::Templates => templates,
+        }
+    }
+
+    pub fn route(&self, listing: Listing, name: &str) -> Option<&Route> {
+        self.list(listing).routes.get(name)
+    }
+}
+
+fn merge(
+    listing: Listing,
+    prefix: ToolPrefix,
+    entries: &[Entry<'_>],
+    own: &[Item],
+    collisions: &mut Vec<Collision>,
+) -> Merged {
+    let taken = match prefix {
+        ToolPrefix::Always => BTreeMap::new(),
+        ToolPrefix::Never => owners(entries, own),
+    };
+    let mut merged = Merged::default();
+    let mut array = b"[".to_vec();
+    let mut put = |raw: &[u8], array: &mut Vec<u8>| {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        array.extend_from_slice(raw);
+        merged.count += 1;
+    };
+    own.iter().for_each(|item| put(&item.raw, &mut array));
+    for Entry { provider, item } in entries {
+        let provider_name = provider.name.as_str();
+        let flat = match listing {
+            Listing::Tools | Listing::Prompts => names::flat(provider_name, &item.key),
+            Listing::Resources | Listing::Templates => names::flat_uri(provider_name, &item.key),
+        };
+        let plain = prefix == ToolPrefix::Never && taken.get(&*item.key).is_some_and(|owners| owners.len() == 1);
+        let listed = if plain { item.key.clone() } else { flat };
+        let route = Route { provider: Arc::clone(provider), name: item.key.as_str().into() };
+        if merged.routes.contains_key(&*listed) {
+            let providers = vec![provider_name.to_owned()];
+            collisions.push(Collision { list: listing.field(), name: listed, providers });
+            continue;
+        }
+        if plain {
+            put(&item.raw, &mut array);
+        } else {
+            put(&Splice::new().replace(item.key_place, shallow::quote(&listed)).apply(&item.raw), &mut array);
+        }
+        merged.routes.insert(listed.into(), route);
+    }
+    array.push(b']');
+    merged.array = array.into();
+    for (name, providers) in taken.into_iter().filter(|(_, owners)| owners.len() > 1) {
+        collisions.push(Collision { list: listing.field(), name: name.to_owned(), providers });
+    }
+    merged
+}
+
+/// Who lists each plain name.
+fn owners<'a>(entries: &[Entry<'a>], own: &'a [Item]) -> BTreeMap<&'a str, Vec<String>> {
+    let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for item in own {
+        owners.entry(&item.key).or_default().push("hangar".to_owned());
+    }
+    for Entry { provider, item } in entries {
+        let providers = owners.entry(&item.key).or_default();
+        if providers.last().map(String::as_str) != Some(provider.name.as_str()) {
+            providers.push(provider.name.to_string());
+        }
+    }
+    owners
+}

@@ -1,0 +1,156 @@
+//! The running gateway as one immutable [`Snapshot`], swapped whole; names and where they lead; delivery of calls.
+//!
+//! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
+
+mod delivery;
+mod index;
+pub mod names;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+
+pub use delivery::{Address, Delivery};
+pub use index::{Collision, Index, Merged, Route};
+
+use crate::{
+    config::{Config, ProviderName},
+    provider::{CallError, CatalogueNews, Ground, Item, Provider, ProviderState, Slots},
+};
+
+/// One generation. `providers` are the enabled ones of `config`.
+pub struct Snapshot {
+    pub generation: u64,
+    /// Over the bytes of all sources.
+    pub sha256: String,
+    pub config: Arc<Config>,
+    pub providers: BTreeMap<ProviderName, Arc<Provider>>,
+}
+
+pub struct Registry {
+    current: ArcSwap<Snapshot>,
+    index: ArcSwap<Index>,
+    pub slots: Slots,
+    pub ground: Arc<Ground>,
+    own_tools: OnceLock<Vec<Item>>,
+}
+
+/// A provider that a listing had to do without.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    pub provider: ProviderName,
+    pub why: String,
+}
+
+impl Registry {
+    /// The empty gateway, generation 0.
+    pub fn new(ground: Arc<Ground>) -> Arc<Self> {
+        let empty =
+            Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
+        let index = Index::build(&empty, CatalogueNews::default(), &[]);
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(empty),
+            index: ArcSwap::from_pointee(index),
+            slots: Slots::default(),
+            ground,
+            own_tools: OnceLock::new(),
+        })
+    }
+
+    /// The gateway's own tools; once, before the first client.
+    pub fn set_own_tools(&self, tools: Vec<Item>) {
+        // The one caller is `app`; a second call would change nothing.
+        let _ = self.own_tools.set(tools);
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
+        self.current.load().providers.get(name).cloned()
+    }
+
+    /// Puts `next` in force: one store. Only the reloader calls it.
+    pub fn commit(&self, next: Snapshot) {
+        self.current.store(Arc::new(next));
+    }
+
+    /// Tells clients that every list may have changed.
+    pub fn announce(&self) {
+        self.ground.catalogue_news.send_modify(|news| {
+            news.tools += 1;
+            news.prompts += 1;
+            news.resources += 1;
+        });
+    }
+
+    /// The merged lists of the current snapshot and catalogues; built when either has changed.
+    pub fn index(&self) -> Arc<Index> {
+        // Catalogues are stored before their news is counted, so an index may be newer than its number, never older.
+        let news = *self.ground.catalogue_news.borrow();
+        let snapshot = self.current.load();
+        let index = self.index.load();
+        if index.generation == snapshot.generation && index.news == news {
+            return index.clone();
+        }
+        let own = self.own_tools.get().map(Vec::as_slice).unwrap_or_default();
+        let fresh = Arc::new(Index::build(&snapshot, news, own));
+        self.index.store(fresh.clone());
+        for Collision { list, name, providers } in &fresh.collisions {
+            tracing::warn!(list, name, ?providers, "name_collision");
+        }
+        fresh
+    }
+
+    /// Starts every provider whose catalogue is not known, and waits for all of them, for `within` at most: one that hangs
+    /// holds nobody back. Gives those whose catalogue is still not known.
+    pub async fn learn_catalogues(&self, within: Duration) -> Vec<Missing> {
+        let snapshot = self.snapshot();
+        let unknown: Vec<_> = snapshot.providers.values().filter(|p| p.catalogue().is_none()).collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let lessons = unknown.iter().map(|provider| async move {
+            // A listing does not revive the dead.
+            if provider.state() == ProviderState::Dead {
+                return Some(format!(
+                    "it is dead: {}",
+                    provider.status().last_failure.map(|f| f.cause).unwrap_or_default()
+                ));
+            }
+            match tokio::time::timeout(within, provider.lease()).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("it was not ready within {:.1} s", within.as_secs_f64())),
+            }
+        });
+        let causes = join_all(lessons).await;
+        let missing = unknown.iter().zip(causes).filter_map(|(provider, why)| {
+            Some(Missing { provider: provider.name.clone(), why: why.filter(|_| provider.catalogue().is_none())? })
+        });
+        missing.collect()
+    }
+
+    /// For errors about a name that is not there: the closest provider name.
+    pub fn closest_provider(&self, name: &str) -> Option<ProviderName> {
+        let snapshot = self.current.load();
+        let rated = snapshot.providers.keys().map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
+        let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (best.0 > 0.8).then(|| best.1.clone())
+    }
+}
+
+/// Why a call was not delivered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeliveryError {
+    #[error("there is no {kind} \"{name}\"{}", .help.as_ref().map(|h| format!("; did you mean \"{h}\"?")).unwrap_or_default())]
+    Unknown { kind: &'static str, name: String, help: Option<String> },
+    #[error(transparent)]
+    Call(#[from] CallError),
+}

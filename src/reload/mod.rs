@@ -1,0 +1,14 @@
+//! A config change on its way into force: notice, read, load, diff, plan, commit, report, retire.
+//!
+//! One task ([`Reloader`]) runs every reload, whatever asked for it; everybody else holds a [`ReloadHandle`].
+
+mod plan;
+mod reloader;
+mod report;
+mod retire;
+mod source;
+mod trigger;
+
+pub use reloader::{LastReload, ReloadHandle, ReloadResult, Reloader};
+pub use report::{ReloadError, ReloadOptions, ReloadReport, Trigger};
+pub use trigger::watch_sources;

@@ -1,0 +1,62 @@
+//! The next snapshot, by pure functions: no I/O, nothing started, nothing stopped.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    config::{ConfigDiff, Loaded, ProviderName},
+    provider::Provider,
+    registry::{Registry, Snapshot},
+    telemetry::StopReason,
+};
+
+/// What a commit puts in force, and what it takes out.
+pub(super) struct Plan {
+    pub next: Snapshot,
+    pub retire: Vec<(Arc<Provider>, StopReason)>,
+    /// In `next` and not in the snapshot before it: added, updated or switched on.
+    pub fresh: Vec<Arc<Provider>>,
+}
+
+/// `now` must be the snapshot that `diff` was computed against.
+pub(super) fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigDiff, generation: u64) -> Plan {
+    let mut providers = BTreeMap::new();
+    let mut fresh = Vec::new();
+    for (name, spec) in &loaded.config.providers {
+        if !spec.enabled {
+            continue;
+        }
+        let old = now.providers.get(name);
+        let unchanged = diff.unchanged.binary_search(name).is_ok();
+        let provider = match old {
+            Some(same) if unchanged => same.clone(),
+            _ => {
+                let made = Provider::new(name.clone(), spec.clone(), registry.slots.of(name), registry.ground.clone());
+                if let Some(old) = old {
+                    made.inherit_catalogue(old);
+                }
+                fresh.push(made.clone());
+                made
+            }
+        };
+        providers.insert(name.clone(), provider);
+    }
+    let retire = retired(now, &providers, |name| loaded.config.providers.contains_key(name));
+    let config = Arc::new(loaded.config.clone());
+    Plan { next: Snapshot { generation, sha256: loaded.sha256.clone(), config, providers }, retire, fresh }
+}
+
+/// Every provider of `now` that is not, as the same object, among `next`.
+fn retired(
+    now: &Snapshot,
+    next: &BTreeMap<ProviderName, Arc<Provider>>,
+    still_defined: impl Fn(&ProviderName) -> bool,
+) -> Vec<(Arc<Provider>, StopReason)> {
+    let stays = |provider: &Arc<Provider>| next.get(&provider.name).is_some_and(|p| Arc::ptr_eq(p, provider));
+    let leaving = now.providers.values().filter(|provider| !stays(provider));
+    leaving
+        .map(|provider| {
+            let reason = if still_defined(&provider.name) { StopReason::Updated } else { StopReason::Removed };
+            (provider.clone(), reason)
+        })
+        .collect()
+}

@@ -1,0 +1,75 @@
+//! Reading a configuration whose files somebody may be writing at this very moment.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use crate::config::{self, LoadError, Loaded, Sources};
+
+/// Two reads this far apart must agree; a file not written for longer than that is taken as it is.
+pub(super) const SETTLE: Duration = Duration::from_millis(300);
+/// Reads before a file that never stands still is an error.
+const ATTEMPTS: usize = 12;
+
+/// What one attempt gave: the load's outcome and the bytes it is about.
+pub(super) type Outcome = Result<Loaded, Box<LoadError>>;
+
+/// Loads from stable bytes: all sources older than [`SETTLE`], or two loads in a row that read the same.
+pub(super) async fn load_stable(path: &Path) -> Outcome {
+    let mut last = load(path).await;
+    for _ in 0..ATTEMPTS {
+        let read = sources(&last);
+        if at_rest(read) {
+            return last;
+        }
+        let before = read.clone();
+        tokio::time::sleep(SETTLE).await;
+        last = load(path).await;
+        if *sources(&last) == before && readable(&last) {
+            return last;
+        }
+    }
+    last
+}
+
+/// The sources that an outcome is about.
+pub(super) fn sources(outcome: &Outcome) -> &Sources {
+    match outcome {
+        Ok(loaded) => &loaded.sources,
+        Err(error) => &error.sources,
+    }
+}
+
+/// The main file was there. One that is missing in this moment is "not yet": editors replace files by two steps.
+fn readable(outcome: &Outcome) -> bool {
+    !matches!(outcome, Err(error) if error.stage == "read")
+}
+
+async fn load(path: &Path) -> Outcome {
+    let path = path.to_owned();
+    match tokio::task::spawn_blocking(move || config::load(&path)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let problem = config::Problem {
+                code: "HGR0001",
+                path: String::new(),
+                place: None,
+                message: format!("the loader failed: {error}; this is a bug of hangar"),
+                help: None,
+            };
+            let sources = Sources::default();
+            Err(Box::new(LoadError { stage: "read", problems: vec![problem], sources, sha256: String::new() }))
+        }
+    }
+}
+
+/// No source was written within [`SETTLE`], and none is missing. A time stamp in the future proves nothing.
+fn at_rest(sources: &Sources) -> bool {
+    let now = SystemTime::now();
+    !sources.files.is_empty()
+        && sources.files.iter().all(|(path, bytes)| {
+            let written = std::fs::metadata(path).and_then(|data| data.modified());
+            bytes.is_some() && written.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > SETTLE))
+        })
+}
