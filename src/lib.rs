@@ -11,6 +11,7 @@ pub mod config;
 pub mod provider;
 pub mod registry;
 pub mod reload;
+pub mod server;
 pub mod telemetry;
 pub mod transport;
 pub mod wire;

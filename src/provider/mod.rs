@@ -250,8 +250,8 @@ impl Provider {
     }
 }
 
-/// The validator has refused every pattern that is none; here such a one matches nothing.
-fn globs(patterns: &[String]) -> GlobSet {
+/// Any of `patterns` matches. The validator has refused every pattern that is none; here such a one matches nothing.
+pub fn globs(patterns: &[String]) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     patterns.iter().filter_map(|pattern| Glob::new(pattern).ok()).for_each(|glob| {
         set.add(glob);

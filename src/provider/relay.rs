@@ -43,6 +43,11 @@ impl Relay {
         (Self(sender), receiver)
     }
 
+    /// A front on which all calls share one stream.
+    pub fn into_stream(stream: mpsc::Sender<Bytes>) -> Self {
+        Self(stream)
+    }
+
     /// `false`: the client does not read, or is gone; the message is dropped.
     pub fn send(&self, message: Bytes) -> bool {
         self.0.try_send(message).is_ok()

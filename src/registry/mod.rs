@@ -5,6 +5,7 @@
 mod delivery;
 mod index;
 pub mod names;
+mod own;
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +18,11 @@ use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
 pub use index::{Collision, Index, Merged, Route};
+pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Ground, Item, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Ground, Provider, ProviderState, Slots, globs},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -37,7 +39,7 @@ pub struct Registry {
     index: ArcSwap<Index>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
-    own_tools: OnceLock<Vec<Item>>,
+    own_tools: OnceLock<Arc<dyn OwnTools>>,
 }
 
 /// A provider that a listing had to do without.
@@ -63,9 +65,13 @@ impl Registry {
     }
 
     /// The gateway's own tools; once, before the first client.
-    pub fn set_own_tools(&self, tools: Vec<Item>) {
+    pub fn set_own_tools(&self, tools: Arc<dyn OwnTools>) {
         // The one caller is `app`; a second call would change nothing.
         let _ = self.own_tools.set(tools);
+    }
+
+    pub fn own_tools(&self) -> Option<&Arc<dyn OwnTools>> {
+        self.own_tools.get()
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -79,6 +85,13 @@ impl Registry {
     /// Puts `next` in force: one store. Only the reloader calls it.
     pub fn commit(&self, next: Snapshot) {
         self.current.store(Arc::new(next));
+    }
+
+    /// Whether `name` is one of the gateway's own tools, and one that `server.control_tools` lets through.
+    pub fn own_tool(&self, name: &str) -> Option<&Arc<dyn OwnTools>> {
+        let own = self.own_tools.get()?;
+        let known = own.items().iter().any(|item| item.key == name);
+        (known && globs(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
     }
 
     /// Tells clients that every list may have changed.
@@ -99,8 +112,10 @@ impl Registry {
         if index.generation == snapshot.generation && index.news == news {
             return index.clone();
         }
-        let own = self.own_tools.get().map(Vec::as_slice).unwrap_or_default();
-        let fresh = Arc::new(Index::build(&snapshot, news, own));
+        let allow = globs(&snapshot.config.server.control_tools);
+        let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
+        let own: Vec<_> = own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect();
+        let fresh = Arc::new(Index::build(&snapshot, news, &own));
         self.index.store(fresh.clone());
         for Collision { list, name, providers } in &fresh.collisions {
             tracing::warn!(list, name, ?providers, "name_collision");

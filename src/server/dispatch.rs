@@ -1,0 +1,265 @@
+//! What each method does, for every front. Legacy era: 2024-11-05 to 2025-11-25.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Session, lists, session::LEVELS};
+use crate::{
+    provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
+    wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
+};
+
+/// The gateway as its fronts see it.
+pub struct Gateway {
+    pub registry: Arc<Registry>,
+}
+
+/// A refusal: JSON-RPC code, text, data.
+struct Refusal {
+    code: i32,
+    message: String,
+    data: Option<serde_json::Value>,
+}
+
+type Answer = Result<Bytes, Refusal>;
+
+impl Gateway {
+    /// Notifications and answers of the client.
+    pub fn receive(&self, session: &Arc<Session>, frame: Frame) {
+        match (frame.kind(), frame.method()) {
+            (FrameKind::Response, _) => session.answer(frame),
+            (_, "notifications/cancelled") => session.cancel(&frame),
+            // `initialized` needs no action. Roots are not declared to shared upstreams, so their changes go nowhere, and
+            // progress of the client's work for an upstream has no way back yet.
+            _ => {}
+        }
+    }
+
+    /// The answer to a request, complete; `None` when the client cancelled it, for then none must be sent.
+    ///
+    /// Dropping the future cancels the call upstream. Messages that belong to the call go through `relay` before.
+    pub async fn request(&self, session: &Arc<Session>, frame: &Frame, relay: Relay) -> Option<Bytes> {
+        let Some(call) = session.begin(frame) else {
+            let message = "a request with this id is in flight already";
+            return Some(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        };
+        let cancelled = call.cancelled.clone();
+        let caller = Caller { client: session.clone(), relay };
+        let answer = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return None,
+            answer = self.method(session, frame, caller) => answer,
+        };
+        Some(answer.unwrap_or_else(|refusal| {
+            wire::error(frame.id(), refusal.code, &refusal.message, refusal.data.as_ref())
+        }))
+    }
+
+    async fn method(&self, session: &Arc<Session>, frame: &Frame, caller: Caller) -> Answer {
+        if session.greeting().is_none() && !matches!(frame.method(), "initialize" | "ping") {
+            return Err(Refusal::new(code::INVALID_REQUEST, "the client has to send \"initialize\" first"));
+        }
+        match frame.method() {
+            "initialize" => self.initialize(session, frame),
+            "ping" => Ok(wire::result(frame.id(), b"{}")),
+            "tools/call" => self.call_tool(frame, caller).await,
+            "prompts/get" => self.named(frame, Listing::Prompts, "name", caller).await,
+            "resources/read" => self.read_resource(frame, caller).await,
+            "resources/subscribe" => self.subscription(session, frame, caller, true).await,
+            "resources/unsubscribe" => self.subscription(session, frame, caller, false).await,
+            "completion/complete" => self.complete(frame, caller).await,
+            "logging/setLevel" => self.set_level(session, frame),
+            method => match Listing::ALL.into_iter().find(|listing| listing.method() == method) {
+                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await)),
+                None => {
+                    let message = format!("unknown method \"{}\"", method.chars().take(100).collect::<String>());
+                    Err(Refusal::new(code::METHOD_NOT_FOUND, message))
+                }
+            },
+        }
+    }
+
+    fn initialize(&self, session: &Arc<Session>, frame: &Frame) -> Answer {
+        let asked = self.string(frame, &["protocolVersion"])?;
+        let version = LEGACY_VERSIONS.into_iter().find(|known| *known == asked.text).unwrap_or(LATEST_LEGACY);
+        if !session.greet(version, frame) {
+            return Err(Refusal::new(code::INVALID_REQUEST, "\"initialize\" was sent before in this session"));
+        }
+        let result = json!({
+            "protocolVersion": version,
+            "capabilities": {
+                "tools": {"listChanged": true},
+                "prompts": {"listChanged": true},
+                "resources": {"subscribe": true, "listChanged": true},
+                "logging": {},
+                "completions": {},
+            },
+            "serverInfo": {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")},
+            "instructions": lists::instructions(&self.registry),
+        });
+        Ok(wire::result(frame.id(), result.to_string().as_bytes()))
+    }
+
+    async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
+        let name = self.string(frame, &["name"])?;
+        let arguments = self.place(frame, &["arguments"])?;
+        if let Some(own) = self.registry.own_tool(&name.text) {
+            return self.call_own(own, &name.text, frame, arguments, caller).await;
+        }
+        self.deliver(frame, Address::Listed(Listing::Tools, &name.text), name.place, caller).await
+    }
+
+    async fn call_own(
+        &self,
+        own: &Arc<dyn OwnTools>,
+        name: &str,
+        frame: &Frame,
+        arguments: Option<Span>,
+        caller: Caller,
+    ) -> Answer {
+        let result = own.call(name, frame, arguments, caller).await;
+        let result = result.ok_or_else(|| Refusal::new(code::INVALID_PARAMS, format!("there is no tool \"{name}\"")))?;
+        Ok(wire::result(frame.id(), &result))
+    }
+
+    async fn named(&self, frame: &Frame, listing: Listing, key: &str, caller: Caller) -> Answer {
+        let name = self.string(frame, &[key])?;
+        self.deliver(frame, Address::Listed(listing, &name.text), name.place, caller).await
+    }
+
+    /// The contents bear the URI that was asked for, not the upstream's own.
+    async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
+        let uri = self.string(frame, &["uri"])?;
+        let to = Address::Listed(Listing::Resources, &uri.text);
+        let (answer, route) = self.delivered(frame, to, uri.place, caller).await?;
+        if *route.name == *uri.text {
+            return Ok(answer.with_id(frame.id()));
+        }
+        let mut edits = Splice::new();
+        if let Some(place) = answer.id_span() {
+            edits.replace(place, frame.id());
+        }
+        let text = answer.bytes();
+        let contents = answer.result().and_then(|result| shallow::get(text, result, "contents").ok().flatten());
+        for content in contents.and_then(|array| shallow::elements(text, array)).unwrap_or_default() {
+            if let Ok(Some(place)) = shallow::get(text, content, "uri")
+                && shallow::string(text, place).is_some_and(|own| *own == *route.name)
+            {
+                edits.replace(place, shallow::quote(&uri.text));
+            }
+        }
+        Ok(edits.apply(text).into())
+    }
+
+    async fn subscription(&self, session: &Arc<Session>, frame: &Frame, caller: Caller, on: bool) -> Answer {
+        let uri = self.string(frame, &["uri"])?;
+        if on {
+            // Before the upstream knows: an update may come ahead of its answer.
+            session.subscribe(&uri.text);
+        } else {
+            session.unsubscribe(&uri.text);
+        }
+        let to = Address::Listed(Listing::Resources, &uri.text);
+        let answer = self.delivered(frame, to, uri.place, caller).await;
+        if on && !matches!(&answer, Ok((answer, _)) if answer.error().is_none()) {
+            session.unsubscribe(&uri.text);
+        }
+        Ok(answer?.0.with_id(frame.id()))
+    }
+
+    async fn complete(&self, frame: &Frame, caller: Caller) -> Answer {
+        let kind = self.string(frame, &["ref", "type"])?;
+        let (listing, key) = match &*kind.text {
+            "ref/prompt" => (Listing::Prompts, "name"),
+            "ref/resource" => (Listing::Templates, "uri"),
+            _ => return Err(Refusal::new(code::INVALID_PARAMS, "\"ref.type\" is neither ref/prompt nor ref/resource")),
+        };
+        let name = self.string(frame, &["ref", key])?;
+        self.deliver(frame, Address::Listed(listing, &name.text), name.place, caller).await
+    }
+
+    fn set_level(&self, session: &Session, frame: &Frame) -> Answer {
+        let level = self.string(frame, &["level"])?;
+        if !session.set_log_level(&level.text) {
+            let message = format!("\"level\" must be one of {}", LEVELS.join(", "));
+            return Err(Refusal::new(code::INVALID_PARAMS, message));
+        }
+        // Upstreams send what they like; what a client does not want is left out on its way to it.
+        let params = format!(r#"{{"level":"{}"}}"#, level.text);
+        lists::tell_level(&self.registry, params);
+        Ok(wire::result(frame.id(), b"{}"))
+    }
+
+    async fn deliver(&self, frame: &Frame, to: Address<'_>, place: Span, caller: Caller) -> Answer {
+        Ok(self.delivered(frame, to, place, caller).await?.0.with_id(frame.id()))
+    }
+
+    async fn delivered(
+        &self,
+        frame: &Frame,
+        to: Address<'_>,
+        name_place: Span,
+        caller: Caller,
+    ) -> Result<(Frame, crate::registry::Route), Refusal> {
+        self.refuse_double_token(frame)?;
+        let delivery = Delivery { frame, to, name_place, caller, timeout: None };
+        self.registry.deliver(delivery).await.map_err(|error| Refusal::undelivered(error, to))
+    }
+
+    /// A token spelled twice could mean one call to us and another to the upstream.
+    fn refuse_double_token(&self, frame: &Frame) -> Result<(), Refusal> {
+        self.place(frame, &["_meta", "progressToken"]).map(drop)
+    }
+
+    fn place(&self, frame: &Frame, path: &[&str]) -> Result<Option<Span>, Refusal> {
+        let Some(params) = frame.params() else { return Ok(None) };
+        shallow::path(frame.bytes(), params, path).map_err(|e| Refusal::new(code::INVALID_PARAMS, e.to_string()))
+    }
+
+    fn string(&self, frame: &Frame, path: &[&str]) -> Result<Text, Refusal> {
+        let key = path.join(".");
+        let missing = || Refusal::new(code::INVALID_PARAMS, format!("\"params.{key}\" is missing"));
+        let place = self.place(frame, path)?.ok_or_else(missing)?;
+        match shallow::string(frame.bytes(), place) {
+            Some(text) => Ok(Text { text: text.into_owned(), place }),
+            None => Err(Refusal::new(code::INVALID_PARAMS, format!("\"params.{key}\" is not a string"))),
+        }
+    }
+}
+
+/// A string of a request and where it stands.
+struct Text {
+    text: String,
+    place: Span,
+}
+
+impl Refusal {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {
+        let message = error.to_string();
+        match error {
+            DeliveryError::Unknown { .. } if matches!(to, Address::Listed(Listing::Resources, _)) => {
+                let uri = match to {
+                    Address::Listed(_, uri) => uri,
+                    Address::Tool { tool, .. } => tool,
+                };
+                Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
+            }
+            DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
+            DeliveryError::Call(call) => {
+                Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) }
+            }
+        }
+    }
+}
+
+/// Where a resource's update is sent: the name under which clients know it.
+pub(super) fn listed_uris(provider: &str, own: &str) -> [String; 2] {
+    [names::flat_uri(provider, own), own.to_owned()]
+}

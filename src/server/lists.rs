@@ -1,0 +1,131 @@
+//! Listings, and telling clients that they changed.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Session, Sessions, dispatch::listed_uris};
+use crate::{
+    provider::{CatalogueNews, Listing, ResourceUpdate},
+    registry::Registry,
+    wire::{self, Splice, shallow},
+};
+
+/// Changes that come within this time are told once.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Of the providers' instructions, together.
+const MAX_INSTRUCTIONS: usize = 8 * 1024;
+
+/// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
+pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
+    let within = registry.snapshot().config.server.list_timeout;
+    for missing in registry.learn_catalogues(within).await {
+        tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
+    }
+    let index = registry.index();
+    let kind = kind_of(listing);
+    session.told(kind, counts(index.news)[kind]);
+    let field = shallow::quote(listing.field());
+    [b"{", field.as_slice(), b":", &index.list(listing).array, b"}"].concat()
+}
+
+/// What the gateway says about itself and its providers in the handshake.
+pub(super) fn instructions(registry: &Registry) -> String {
+    let snapshot = registry.snapshot();
+    let mut text = String::from(
+        "hangar is a gateway to several MCP servers (\"providers\"). Their tools are listed as <provider>__<tool>; the \
+         hangar_* tools look after the gateway itself. A tool that is not listed can be found with hangar_search_tools and \
+         called with hangar_call.",
+    );
+    for provider in snapshot.providers.values() {
+        let Some(own) = provider.catalogue().and_then(|catalogue| catalogue.hello.instructions.clone()) else { continue };
+        if text.len() + own.len() > MAX_INSTRUCTIONS {
+            continue;
+        }
+        text += &format!("\n\n## {}\n{}", provider.name, own);
+    }
+    text
+}
+
+/// Tells every live upstream that logs which level to send.
+pub(super) fn tell_level(registry: &Registry, params: String) {
+    for provider in registry.snapshot().providers.values() {
+        let logs = provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["logging"]));
+        let Some(upstream) = provider.live().filter(|_| logs) else { continue };
+        if let Ok(call) = upstream.request("logging/setLevel", params.as_bytes()) {
+            // Nobody waits for it: levels are filtered towards each client in any case.
+            tokio::spawn(call.answer(Duration::from_secs(10)));
+        }
+    }
+}
+
+/// Runs as long as the gateway: sends `list_changed` and resource updates to the sessions concerned.
+pub async fn keep_clients_informed(
+    registry: Arc<Registry>,
+    sessions: Arc<Sessions>,
+    mut updates: mpsc::Receiver<ResourceUpdate>,
+) {
+    let mut news = registry.ground.catalogue_news.subscribe();
+    loop {
+        tokio::select! {
+            changed = news.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(DEBOUNCE).await;
+                let now = *news.borrow_and_update();
+                sessions.each(|session| tell(session, now));
+            }
+            Some(update) = updates.recv() => pass_on(&sessions, &update),
+        }
+    }
+}
+
+/// A client is told of each list that it has not fetched since it changed.
+fn tell(session: &Session, now: CatalogueNews) {
+    if session.greeting().is_none() {
+        return;
+    }
+    for (kind, (count, name)) in counts(now).into_iter().zip(["tools", "prompts", "resources"]).enumerate() {
+        if session.was_told(kind) < count {
+            let method = format!("notifications/{name}/list_changed");
+            // Without a stream it stays untold, and is told when one opens.
+            if session.push(wire::notification(&method, b"")) {
+                session.told(kind, count);
+            }
+        }
+    }
+}
+
+/// What a client missed while it had no stream.
+pub(super) fn catch_up(registry: &Registry, session: &Session) {
+    tell(session, *registry.ground.catalogue_news.borrow());
+}
+
+fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
+    let frame = &update.frame;
+    let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "uri").ok().flatten());
+    let Some(place) = place else { return };
+    let Some(own) = shallow::string(frame.bytes(), place) else { return };
+    for uri in listed_uris(update.provider.as_str(), &own) {
+        let message: Bytes = Splice::new().replace(place, shallow::quote(&uri)).apply(frame.bytes()).into();
+        sessions.each(|session| {
+            if session.is_subscribed(&uri) {
+                session.push(message.clone());
+            }
+        });
+    }
+}
+
+fn kind_of(listing: Listing) -> usize {
+    match listing {
+        Listing::Tools => 0,
+        Listing::Prompts => 1,
+        Listing::Resources | Listing::Templates => 2,
+    }
+}
+
+fn counts(news: CatalogueNews) -> [u64; 3] {
+    [news.tools, news.prompts, news.resources]
+}

@@ -1,0 +1,13 @@
+//! What clients see: the fronts, their sessions, and what each method does.
+
+mod batch;
+mod dispatch;
+mod lists;
+mod session;
+mod sessions;
+pub mod stdio;
+
+pub use dispatch::Gateway;
+pub use lists::keep_clients_informed;
+pub use session::{Era, Greeting, LEVELS, Session};
+pub use sessions::{SessionKey, Sessions};

@@ -1,0 +1,247 @@
+//! One connected client: what it said about itself, what it has in flight, and how to reach it.
+//!
+//! Sessions are abandoned far more often than ended, so one that does nothing costs a few hundred bytes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    provider::{CatalogueNews, Client, ClientFeature, ClientId, Relay},
+    wire::{Frame, Span, shallow},
+};
+
+/// Messages that may wait for a client's general stream.
+const STREAM_QUEUE: usize = 256;
+
+/// The two families of protocol revisions. Both are a property of the session; the modern one comes with its own issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Era {
+    /// `initialize`, sessions, server-to-client requests: 2024-11-05 to 2025-11-25.
+    Legacy,
+}
+
+/// From the client's `initialize`.
+#[derive(Debug)]
+pub struct Greeting {
+    pub era: Era,
+    pub protocol_version: &'static str,
+    pub client_name: Box<str>,
+    pub client_version: Box<str>,
+    features: u8,
+}
+
+pub struct Session {
+    id: ClientId,
+    greeting: OnceLock<Greeting>,
+    /// Index into [`LEVELS`]; messages below are not passed on.
+    log_level: AtomicU8,
+    /// The catalogue news that this client has listed or been told of.
+    told: [AtomicU64; 3],
+    inner: Mutex<Inner>,
+    /// Fires when the session is over.
+    pub over: CancellationToken,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Requests of the client, by raw id.
+    calls: HashMap<Bytes, CancellationToken>,
+    /// Requests to the client, by the number we gave them.
+    asks: HashMap<u64, oneshot::Sender<Frame>>,
+    /// Resource URIs as the client knows them.
+    subscriptions: HashSet<Box<str>>,
+    /// Where messages go that belong to no call.
+    stream: Option<mpsc::Sender<Bytes>>,
+}
+
+/// One request of the client, from its arrival to its answer. Dropping it forgets the id.
+pub struct Call<'s> {
+    session: &'s Session,
+    id: Bytes,
+    pub cancelled: CancellationToken,
+}
+
+/// Severities of `logging/setLevel`, least first.
+pub const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+static IDS: AtomicU64 = AtomicU64::new(1);
+static ASKS: AtomicU64 = AtomicU64::new(1);
+
+impl Session {
+    /// A client that has not said `initialize` yet. `now`: what the lists are at this moment.
+    pub fn new(now: CatalogueNews) -> Arc<Self> {
+        Arc::new(Self {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            greeting: OnceLock::new(),
+            log_level: AtomicU8::new(0),
+            told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
+            inner: Mutex::default(),
+            over: CancellationToken::new(),
+        })
+    }
+
+    /// Reads `initialize`. `false`: it was said before.
+    pub fn greet(&self, protocol_version: &'static str, frame: &Frame) -> bool {
+        let params = frame.params().unwrap_or(Span { start: 0, end: 0 });
+        let text = frame.bytes();
+        let place = |path: &[&str]| shallow::path(text, params, path).ok().flatten();
+        let string = |path: &[&str]| {
+            let found = place(path).and_then(|place| shallow::string(text, place)).unwrap_or_default();
+            found.chars().take(128).collect::<String>().into_boxed_str()
+        };
+        let bit = |(index, key)| u8::from(place(&["capabilities", key]).is_some()) << index;
+        let features = FEATURES.iter().map(|(feature, key)| bit((*feature as u8, *key))).sum();
+        let greeting = Greeting {
+            era: Era::Legacy,
+            protocol_version,
+            client_name: string(&["clientInfo", "name"]),
+            client_version: string(&["clientInfo", "version"]),
+            features,
+        };
+        self.greeting.set(greeting).is_ok()
+    }
+
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.get()
+    }
+
+    /// Registers a request. `None`: the same id is in flight already.
+    pub fn begin(&self, frame: &Frame) -> Option<Call<'_>> {
+        let id = frame.id_bytes();
+        let cancelled = CancellationToken::new();
+        let mut inner = self.inner();
+        if inner.calls.contains_key(&id) {
+            return None;
+        }
+        inner.calls.insert(id.clone(), cancelled.clone());
+        Some(Call { session: self, id, cancelled })
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.inner().calls.len()
+    }
+
+    /// A `notifications/cancelled` of the client.
+    pub fn cancel(&self, frame: &Frame) {
+        let id = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "requestId").ok().flatten());
+        if let Some(place) = id
+            && let Some(token) = self.inner().calls.get(frame.text(place))
+        {
+            token.cancel();
+        }
+    }
+
+    /// An answer of the client to a request of ours.
+    pub fn answer(&self, frame: Frame) {
+        if let Some(waiting) = frame.id_u64().and_then(|id| self.inner().asks.remove(&id)) {
+            // The upstream that asked may be gone.
+            let _ = waiting.send(frame);
+        }
+    }
+
+    pub fn set_log_level(&self, level: &str) -> bool {
+        let Some(index) = LEVELS.iter().position(|known| *known == level) else { return false };
+        self.log_level.store(index as u8, Ordering::Relaxed);
+        true
+    }
+
+    /// Opens the stream for messages that belong to no call; an earlier one ends.
+    pub fn open_stream(&self) -> mpsc::Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
+        self.inner().stream = Some(sender);
+        receiver
+    }
+
+    pub fn has_stream(&self) -> bool {
+        self.inner().stream.as_ref().is_some_and(|stream| !stream.is_closed())
+    }
+
+    /// Sends on the general stream. `false`: there is none, or it is full.
+    pub fn push(&self, message: Bytes) -> bool {
+        let stream = self.inner().stream.clone();
+        stream.is_some_and(|stream| stream.try_send(message).is_ok())
+    }
+
+    pub fn subscribe(&self, uri: &str) {
+        self.inner().subscriptions.insert(uri.into());
+    }
+
+    pub fn unsubscribe(&self, uri: &str) {
+        self.inner().subscriptions.remove(uri);
+    }
+
+    pub fn is_subscribed(&self, uri: &str) -> bool {
+        self.inner().subscriptions.contains(uri)
+    }
+
+    /// It has just been given list number `kind` of this state, or been told to fetch it.
+    pub fn told(&self, kind: usize, news: u64) {
+        if let Some(told) = self.told.get(kind) {
+            told.fetch_max(news, Ordering::Relaxed);
+        }
+    }
+
+    pub fn was_told(&self, kind: usize) -> u64 {
+        self.told.get(kind).map_or(0, |told| told.load(Ordering::Relaxed))
+    }
+
+    /// Forgets everything that is in flight.
+    pub fn end(&self) {
+        self.over.cancel();
+        let mut inner = self.inner();
+        inner.calls.drain().for_each(|(_, token)| token.cancel());
+        inner.asks.clear();
+        inner.stream = None;
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.session.inner().calls.remove(&self.id);
+    }
+}
+
+/// How a client declares each feature.
+const FEATURES: [(ClientFeature, &str); 3] = [
+    (ClientFeature::Sampling, "sampling"),
+    (ClientFeature::Elicitation, "elicitation"),
+    (ClientFeature::Roots, "roots"),
+];
+
+impl Client for Session {
+    fn id(&self) -> ClientId {
+        self.id
+    }
+
+    fn has(&self, feature: ClientFeature) -> bool {
+        self.greeting.get().is_some_and(|greeting| greeting.features & (1 << feature as u8) != 0)
+    }
+
+    fn wants_log(&self, level: &str) -> bool {
+        let index = LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len());
+        index >= usize::from(self.log_level.load(Ordering::Relaxed))
+    }
+
+    fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {
+        let (sender, receiver) = oneshot::channel();
+        let id = ASKS.fetch_add(1, Ordering::Relaxed);
+        self.inner().asks.insert(id, sender);
+        if !via.send(request.with_id(id.to_string().as_bytes())) {
+            self.inner().asks.remove(&id);
+        }
+        receiver
+    }
+}

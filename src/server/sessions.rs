@@ -1,0 +1,123 @@
+//! All sessions of the gateway: found by their secret key, forgotten when silent for too long.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::Session;
+use crate::{provider::CatalogueNews, telemetry::Telemetry};
+
+/// Sessions kept at most; beyond it the one that was silent longest goes.
+const MOST: usize = 200_000;
+
+/// 128 random bits; in `Mcp-Session-Id` as 32 hex digits.
+pub type SessionKey = [u8; 16];
+
+pub struct Sessions {
+    by_key: Mutex<HashMap<SessionKey, Entry>>,
+    telemetry: Arc<Telemetry>,
+    born: Instant,
+}
+
+struct Entry {
+    session: Arc<Session>,
+    /// Seconds since `born`.
+    seen: AtomicU64,
+}
+
+impl Sessions {
+    pub fn new(telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Arc::new(Self { by_key: Mutex::default(), telemetry, born: Instant::now() })
+    }
+
+    /// A new session under a fresh key. `None`: the system gave no random bytes.
+    pub fn open(&self, news: CatalogueNews) -> Option<(SessionKey, Arc<Session>)> {
+        let mut key = SessionKey::default();
+        getrandom::fill(&mut key).ok()?;
+        let session = Session::new(news);
+        let mut all = self.all();
+        if all.len() >= MOST {
+            let oldest = all.iter().min_by_key(|(_, entry)| entry.seen.load(Ordering::Relaxed)).map(|(key, _)| *key);
+            if let Some(entry) = oldest.and_then(|key| all.remove(&key)) {
+                entry.session.end();
+            }
+        }
+        all.insert(key, Entry { session: session.clone(), seen: AtomicU64::new(self.now()) });
+        self.count(&all);
+        Some((key, session))
+    }
+
+    /// The session of `key`, which is seen alive by this.
+    pub fn find(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        let all = self.all();
+        let entry = all.get(key)?;
+        entry.seen.store(self.now(), Ordering::Relaxed);
+        Some(entry.session.clone())
+    }
+
+    /// `false`: there is none.
+    pub fn close(&self, key: &SessionKey) -> bool {
+        let mut all = self.all();
+        let entry = all.remove(key);
+        self.count(&all);
+        drop(all);
+        entry.map(|entry| entry.session.end()).is_some()
+    }
+
+    pub fn each(&self, mut with: impl FnMut(&Arc<Session>)) {
+        let sessions: Vec<_> = self.all().values().map(|entry| entry.session.clone()).collect();
+        sessions.iter().for_each(&mut with);
+    }
+
+    pub fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets sessions that were silent for `idle`, have nothing in flight and no open stream.
+    pub fn sweep(&self, idle: Duration) {
+        let now = self.now();
+        let mut all = self.all();
+        let gone: Vec<_> = all
+            .iter()
+            .filter(|(_, entry)| now.saturating_sub(entry.seen.load(Ordering::Relaxed)) >= idle.as_secs().max(1))
+            .filter(|(_, entry)| !entry.session.has_stream() && entry.session.in_flight() == 0)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            if let Some(entry) = all.remove(&key) {
+                entry.session.end();
+            }
+        }
+        // A burst of abandoned sessions must not keep its memory.
+        if all.capacity() > 4 * all.len().max(64) {
+            all.shrink_to_fit();
+        }
+        self.count(&all);
+    }
+
+    /// The gateway stops: every stream ends.
+    pub fn close_all(&self) {
+        self.all().drain().for_each(|(_, entry)| entry.session.end());
+    }
+
+    fn count(&self, all: &HashMap<SessionKey, Entry>) {
+        self.telemetry.metrics.sessions.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    }
+
+    fn now(&self) -> u64 {
+        self.born.elapsed().as_secs()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<SessionKey, Entry>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,166 @@
+//! The stdio front: one client, one line a message. Nothing but messages ever goes to stdout.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{Session, dispatch::Gateway};
+use crate::{
+    provider::Relay,
+    transport::{LineEvent, Lines, MAX_MESSAGE},
+    wire::{self, Frame, FrameError, FrameKind, code, shallow},
+};
+
+/// Messages on their way out. A client that does not read holds its own calls back, nobody else's.
+const OUT_QUEUE: usize = 1024;
+/// Requests of one client that run at the same time; the next line is read when one is done.
+const MAX_IN_FLIGHT: usize = 1024;
+
+/// Serves until the client closes its end. Requests in flight then are answered as far as the client still reads.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    mut input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+) {
+    let (out, queue) = mpsc::channel(OUT_QUEUE);
+    let writer = tokio::spawn(write(output, queue));
+    let mut general = session.open_stream();
+    let general_out = out.clone();
+    let pump = tokio::spawn(async move {
+        while let Some(message) = general.recv().await {
+            if general_out.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    let calls = TaskTracker::new();
+    let room = Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT));
+    let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
+    let mut lines = Lines::new(MAX_MESSAGE);
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(64 * 1024);
+        match input.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        while let Some(event) = lines.next(&mut buffer) {
+            match event {
+                LineEvent::Line(line) => front.line(line).await,
+                LineEvent::Oversize { .. } => {
+                    let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
+                    front.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
+                }
+            }
+        }
+    }
+    // The client wants nothing more; but a script may have closed its end right after its last request.
+    calls.close();
+    calls.wait().await;
+    session.end();
+    drop(front);
+    // Ends when the session's stream does.
+    let _ = pump.await;
+    let _ = writer.await;
+}
+
+struct Front {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    out: mpsc::Sender<Bytes>,
+    calls: TaskTracker,
+    room: Arc<tokio::sync::Semaphore>,
+}
+
+impl Front {
+    async fn line(&self, line: Bytes) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        if line.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+            return self.batch(line).await;
+        }
+        match Frame::parse(line) {
+            Ok(frame) => self.message(frame).await,
+            Err(error) => self.refuse(&error).await,
+        }
+    }
+
+    /// Revision 2025-03-26 has batches; each element is served as if it came alone, answers come together.
+    async fn batch(&self, line: Bytes) {
+        let elements = match shallow::root(&line) {
+            Ok(array) => shallow::elements(&line, array).unwrap_or_default(),
+            Err(error) => return self.refuse(&FrameError::Json(error)).await,
+        };
+        if elements.is_empty() {
+            return self.refuse(&FrameError::Envelope { why: "an empty batch", id: None }).await;
+        }
+        let frames = elements.into_iter().map(|place| Frame::parse(line.slice(place.range()))).collect();
+        let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());
+        let Ok(room) = self.room.clone().acquire_owned().await else { return };
+        self.calls.spawn(async move {
+            if let Some(answers) = super::batch::answer(&gateway, &session, frames, relay_to(&out)).await {
+                let _ = out.send(answers).await;
+            }
+            drop(room);
+        });
+    }
+
+    async fn message(&self, frame: Frame) {
+        if frame.kind() != FrameKind::Request {
+            return self.gateway.receive(&self.session, frame);
+        }
+        // Never closed.
+        let Ok(room) = self.room.clone().acquire_owned().await else { return };
+        let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());
+        self.calls.spawn(async move {
+            let answer = gateway.request(&session, &frame, relay_to(&out)).await;
+            if let Some(answer) = answer {
+                // The client is gone: nobody to tell.
+                let _ = out.send(answer).await;
+            }
+            drop(room);
+        });
+    }
+
+    async fn refuse(&self, error: &FrameError) {
+        let id = match error {
+            FrameError::Envelope { id: Some(id), .. } => id.clone(),
+            _ => Bytes::new(),
+        };
+        self.send(wire::error(&id, error.code(), &error.to_string(), None)).await;
+    }
+
+    async fn send(&self, message: Bytes) {
+        let _ = self.out.send(message).await;
+    }
+}
+
+/// On stdio all calls share one stream.
+fn relay_to(out: &mpsc::Sender<Bytes>) -> Relay {
+    Relay::into_stream(out.clone())
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Bytes>) {
+    let mut batch = Vec::with_capacity(64);
+    let mut text = Vec::new();
+    while queue.recv_many(&mut batch, 64).await > 0 {
+        text.clear();
+        for message in batch.drain(..) {
+            text.extend_from_slice(&wire::one_line(message));
+            text.push(b'\n');
+        }
+        if output.write_all(&text).await.is_err() || output.flush().await.is_err() {
+            return;
+        }
+        if text.capacity() > 1024 * 1024 {
+            text = Vec::new();
+        }
+    }
+}
