@@ -8,11 +8,15 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::config::{ProviderName, ProviderSpec};
+use crate::config::{Launch, ProviderName, ProviderSpec};
 
+mod handover;
 mod output;
+pub mod shim;
+mod subprocess;
 
 pub use output::OutputRing;
+pub use subprocess::set_shim_executable;
 
 /// Largest line (stdio) or message (HTTP body, SSE event) taken from an upstream. CONTRACT section 8.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
@@ -122,8 +126,13 @@ pub async fn open(
     output: Arc<OutputRing>,
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
-    let _ = (name, spec, marker, output, inbound);
-    Err(TransportError::Open("not yet".into()))
+    match &spec.launch {
+        Launch::Subprocess(launch) => subprocess::open(name, launch, spec.stop, marker, output, inbound).await,
+        Launch::Docker(_) => {
+            Err(TransportError::Open("docker providers cannot be started by this version of hangar".into()))
+        }
+        Launch::Remote(_) => Err(TransportError::Open("not yet".into())),
+    }
 }
 
 // === impl Exit ===

@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, sync::Mutex};
 
-/// Lines kept per provider.
-const LINES: usize = 200;
 /// Bytes kept of one line.
 const LINE_BYTES: usize = 2048;
 
@@ -22,6 +20,9 @@ struct Inner {
 }
 
 impl OutputRing {
+    /// Lines kept per provider.
+    pub const LINES: usize = 200;
+
     /// One line of stderr, without its newline.
     pub fn stderr(&self, line: &[u8]) {
         self.push(line);
@@ -31,6 +32,11 @@ impl OutputRing {
     pub fn noise(&self, line: &[u8]) {
         self.lock().noise += 1;
         self.push(line);
+    }
+
+    /// Counts lines that were not looked at since [`Self::LINES`] younger ones follow at once.
+    pub(super) fn skipped(&self, lines: usize) {
+        self.lock().total += u64::try_from(lines).unwrap_or(u64::MAX);
     }
 
     /// Lines of stdout that were no JSON-RPC message so far.
@@ -55,7 +61,7 @@ impl OutputRing {
         let cut = &line[..line.len().min(LINE_BYTES)];
         let text = String::from_utf8_lossy(cut).trim_end().to_owned();
         let mut inner = self.lock();
-        if inner.lines.len() == LINES {
+        if inner.lines.len() == Self::LINES {
             inner.lines.pop_front();
         }
         inner.lines.push_back(text);

@@ -1,0 +1,206 @@
+//! A running server as its connection sees it: the link to it, and the task that notices its end.
+
+use std::{
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process::ExitStatus,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustix::net::SendFlags;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    process::Child,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::outbox::{Outbox, WriterEnd};
+use crate::transport::{
+    Close, Connection, Exit, ExitCause, Link, Rung, TransportError,
+    handover::{Report, TERM_NOW},
+};
+
+/// The last lines are in the pipe when the shim is reaped, unless somebody still holds its other end.
+const LAST_LINES: Duration = Duration::from_millis(200);
+/// A server whose stdout ended is about to be reported dead; if it is not, it lives on deaf.
+const DEAF: Duration = Duration::from_millis(250);
+
+/// Shared by the link and the tasks; none of them keeps the server alive.
+pub(super) struct Process {
+    outbox: Outbox,
+    commands: OwnedWriteHalf,
+    pid: u32,
+    /// It was asked to stop.
+    asked: AtomicBool,
+    /// Why we ended it, when it was its own fault.
+    fault: OnceLock<String>,
+}
+
+/// The link of a subprocess. Dropped: the stop ladder begins.
+struct PipeLink(Arc<Process>);
+
+/// What the shim tells, report by report.
+pub(super) struct Reports(Lines<BufReader<OwnedReadHalf>>);
+
+/// The tasks that read the server's output; [`Drop`] of the supervisor's future leaves them to end at end of file.
+struct Intake {
+    stdout: JoinHandle<()>,
+    stderr: JoinHandle<()>,
+}
+
+impl Process {
+    pub(super) fn new(outbox: Outbox, commands: OwnedWriteHalf, pid: u32) -> Arc<Self> {
+        Arc::new(Self { outbox, commands, pid, asked: AtomicBool::new(false), fault: OnceLock::new() })
+    }
+
+    pub(super) fn connect(
+        self: Arc<Self>,
+        child: Child,
+        reports: Reports,
+        stdout: JoinHandle<()>,
+        stderr: JoinHandle<()>,
+    ) -> Connection {
+        tokio::spawn(Arc::clone(&self).write());
+        let watch = tokio::spawn(Arc::clone(&self).watch(child, reports, Intake { stdout, stderr }));
+        let exit = async {
+            watch
+                .await
+                .unwrap_or_else(|e| Exit { cause: ExitCause::Lost(format!("was lost sight of: {e}")), rung: None })
+        };
+        Connection { link: Arc::new(PipeLink(self)), exit: Box::pin(exit) }
+    }
+
+    fn close(&self, how: Close) {
+        self.asked.store(true, Ordering::Release);
+        self.outbox.close();
+        if how == Close::Now {
+            // The buffer has room for this byte; an error means that the shim is gone, which is what was wanted.
+            let _ = rustix::net::send(self.commands.as_ref().as_fd(), &[TERM_NOW], SendFlags::NOSIGNAL);
+        }
+    }
+
+    async fn write(self: Arc<Self>) {
+        if let WriterEnd::Stalled { queued } = self.outbox.flush_forever().await {
+            let _ = self.fault.set(format!("does not read its input ({queued} messages waited) and was stopped"));
+            self.close(Close::Now);
+        }
+    }
+
+    /// The server's life until all of it is gone.
+    async fn watch(self: Arc<Self>, mut shim: Child, mut reports: Reports, mut intake: Intake) -> Exit {
+        let (mut ended, mut rung) = (None, None::<Rung>);
+        let mut deaf = Deaf::No;
+        loop {
+            tokio::select! {
+                report = reports.next() => match report {
+                    Some(Report::Rung(reached)) => rung = Some(reached),
+                    Some(Report::Exited(cause)) => ended = Some(cause),
+                    Some(Report::Started(_) | Report::Failed(_)) => {}
+                    // The shim is going, and it is the last to go.
+                    None => break,
+                },
+                _ = &mut intake.stdout, if deaf == Deaf::No => deaf = Deaf::Since,
+                () = sleep(DEAF), if deaf == Deaf::Since => {
+                    deaf = Deaf::Told;
+                    if ended.is_none() && !self.asked.load(Ordering::Acquire) {
+                        let _ = self.fault.set("closed its output while it lived on, and was stopped".into());
+                        self.close(Close::Graceful);
+                    }
+                }
+            }
+        }
+        let status = shim.wait().await;
+        // A shim that was killed leaves the gateway's end of stdin open; sends must fail from here on.
+        self.outbox.close();
+        intake.finish(deaf != Deaf::No).await;
+        let cause = match self.fault.get() {
+            Some(fault) => ExitCause::Lost(fault.clone()),
+            None => ended.unwrap_or_else(|| ExitCause::Lost(unreported(status.ok()))),
+        };
+        Exit { cause, rung }
+    }
+}
+
+/// Whether the server's stdout has ended.
+#[derive(PartialEq, Eq)]
+enum Deaf {
+    No,
+    Since,
+    Told,
+}
+
+/// The shim ended without a word about the server.
+fn unreported(status: Option<ExitStatus>) -> String {
+    let how = match status.and_then(|s| s.signal()) {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => "failed".to_owned(),
+    };
+    format!("was lost: its shim {how}")
+}
+
+// === impl Intake ===
+
+impl Intake {
+    /// Waits for the last lines, but not for a survivor that holds the pipes.
+    async fn finish(mut self, stdout_ended: bool) {
+        let all = async {
+            if !stdout_ended {
+                let _ = (&mut self.stdout).await;
+            }
+            let _ = (&mut self.stderr).await;
+        };
+        let _ = timeout(LAST_LINES, all).await;
+        self.stdout.abort();
+        self.stderr.abort();
+    }
+}
+
+// === impl Reports ===
+
+impl Reports {
+    pub(super) fn new(control: OwnedReadHalf) -> Self {
+        Self(BufReader::with_capacity(256, control).lines())
+    }
+
+    /// `None`: the shim is gone. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Report> {
+        loop {
+            let line = self.0.next_line().await.ok()??;
+            if let Some(report) = Report::parse(&line) {
+                return Some(report);
+            }
+        }
+    }
+}
+
+// === impl PipeLink ===
+
+impl Link for PipeLink {
+    fn send(&self, message: Bytes, _request: Option<u64>) -> Result<(), TransportError> {
+        self.0.outbox.send(message)
+    }
+
+    fn abandon(&self, _id: u64) {}
+
+    fn negotiated(&self, _version: &str) {}
+
+    fn close(&self, how: Close) {
+        self.0.close(how);
+    }
+
+    fn pid(&self) -> Option<u32> {
+        Some(self.0.pid)
+    }
+}
+
+impl Drop for PipeLink {
+    fn drop(&mut self) {
+        self.0.close(Close::Graceful);
+    }
+}
