@@ -8,9 +8,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::config::{ProviderName, ProviderSpec};
+use crate::config::{Launch, ProviderName, ProviderSpec};
 
 mod output;
+mod remote;
 
 pub use output::OutputRing;
 
@@ -122,8 +123,11 @@ pub async fn open(
     output: Arc<OutputRing>,
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
-    let _ = (name, spec, marker, output, inbound);
-    Err(TransportError::Open("not yet".into()))
+    let _ = (name, marker);
+    match &spec.launch {
+        Launch::Remote(remote) => remote::open(remote, spec.startup_timeout, output, inbound).await,
+        _ => Err(TransportError::Open("not yet".into())),
+    }
 }
 
 // === impl Exit ===
