@@ -93,6 +93,8 @@ struct Server {
     waiting: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     /// What a stream that ended early goes on with, by event id: polls still to come, the response.
     resumable: Mutex<HashMap<String, (u64, String)>>,
+    /// The next so many requests come in an unknown session, and then `initialize` gets this status.
+    lost: Mutex<(u64, Option<u16>)>,
     /// The next so many POSTs get this status, and Retry-After.
     burst: Mutex<(u64, u16, Option<String>)>,
 }
@@ -120,6 +122,7 @@ async fn main() -> anyhow::Result<()> {
         listeners: Mutex::default(),
         waiting: Mutex::default(),
         resumable: Mutex::default(),
+        lost: Mutex::default(),
         burst: Mutex::default(),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -251,6 +254,16 @@ impl Server {
         Some(response)
     }
 
+    fn lose(&self) -> bool {
+        let mut lost = self.lost.lock().unwrap();
+        let Some(left) = lost.0.checked_sub(1) else { return false };
+        lost.0 = left;
+        if let Some(status) = lost.1.take() {
+            *self.burst.lock().unwrap() = (1, status, None);
+        }
+        true
+    }
+
     fn initialize(&self, message: &Value) -> Response {
         self.count("initialises");
         let mut response = axum::Json(initialized(message)).into_response();
@@ -271,8 +284,9 @@ impl Server {
             // Slow, so that a client that does not wait is found out.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let lost = message.get("id").is_some() && self.lose();
         let mut sessions = self.sessions.lock().unwrap();
-        let Some(session) = sessions.get_mut(id) else {
+        let Some(session) = sessions.get_mut(id).filter(|_| !lost) else {
             drop(sessions);
             self.count("unknown_sessions");
             let status = StatusCode::from_u16(self.args.unknown_session).unwrap();

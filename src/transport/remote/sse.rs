@@ -1,8 +1,8 @@
 //! An incremental decoder of `text/event-stream` (WHATWG HTML, section 9.2). Pure: bytes in, events out; however the bytes
 //! are cut, the events are the same. Owned by one response body.
 //!
-//! Bounded: an event of more than [`MAX_MESSAGE`] bytes of data is dropped and reported as [`Decoded::Oversize`], and the
-//! decoder goes on with the next event. Linear: every byte is looked at once.
+//! Bounded: an event of more than [`MAX_MESSAGE`] bytes of data is dropped and told as [`Decoded::Oversize`], and the decoder
+//! goes on with the next event. Linear: every byte is looked at once.
 
 use std::time::Duration;
 
@@ -50,8 +50,17 @@ struct Pending {
     data: BytesMut,
     /// A `data:` line came, be it an empty one.
     any: bool,
-    oversize: bool,
+    oversize: Oversize,
     id: Option<String>,
+}
+
+/// Told once per event, as soon as it is known: the event may never end.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Oversize {
+    #[default]
+    No,
+    Untold,
+    Told,
 }
 
 impl Default for Decoder {
@@ -94,12 +103,21 @@ impl Decoder {
             }
             let Some(end) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) else {
                 self.keep(rest);
+                self.tell_oversize(out);
                 return;
             };
             let (line, tail) = rest.split_at(end);
             self.after_cr = tail.first() == Some(&b'\r');
             rest = tail.get(1..).unwrap_or_default();
             self.end_line(line, out);
+            self.tell_oversize(out);
+        }
+    }
+
+    fn tell_oversize(&mut self, out: &mut impl Extend<Decoded>) {
+        if self.event.oversize == Oversize::Untold {
+            self.event.oversize = Oversize::Told;
+            out.extend([Decoded::Oversize]);
         }
     }
 
@@ -115,7 +133,9 @@ impl Decoder {
         }
         if self.partial.len() + piece.len() > self.longest_line() {
             // Too long a comment harms nobody; anything else is (almost surely) data and spoils its event.
-            self.event.oversize |= self.partial.first().or(piece.first()) != Some(&b':');
+            if self.partial.first().or(piece.first()) != Some(&b':') {
+                self.event.outgrew();
+            }
             self.partial = Vec::new();
             self.skipping = true;
             return;
@@ -169,14 +189,12 @@ impl Decoder {
 
     fn data(&mut self, value: &[u8]) {
         let event = &mut self.event;
-        if event.oversize {
+        if event.oversize != Oversize::No {
             return;
         }
         let newline = usize::from(event.any);
         if event.data.len() + newline + value.len() > self.limit {
-            event.oversize = true;
-            event.data = BytesMut::new();
-            return;
+            return event.outgrew();
         }
         if event.any {
             event.data.extend_from_slice(b"\n");
@@ -204,10 +222,17 @@ impl Decoder {
             // An empty id means "forget the id".
             self.last_id = Some(id).filter(|id| !id.is_empty());
         }
-        if event.oversize {
-            out.extend([Decoded::Oversize]);
-        } else if !event.data.is_empty() {
+        if event.oversize == Oversize::No && !event.data.is_empty() {
             out.extend([Decoded::Event(Event { kind: event.kind, data: event.data.freeze() })]);
+        }
+    }
+}
+
+impl Pending {
+    fn outgrew(&mut self) {
+        self.data = BytesMut::new();
+        if self.oversize == Oversize::No {
+            self.oversize = Oversize::Untold;
         }
     }
 }
@@ -259,6 +284,11 @@ mod tests {
         assert_eq!(events, [Decoded::Oversize, Decoded::Oversize, event("", "ok")]);
         let bytewise: Vec<&[u8]> = long.chunks(1).collect();
         assert_eq!(decode(&bytewise, 10).0, [Decoded::Oversize]);
+    }
+
+    #[test]
+    fn too_long_an_event_is_told_before_it_ends() {
+        assert_eq!(decode(&[b"data: 12345678", &[b'x'; 500], &[b'x'; 500]], 10).0, [Decoded::Oversize]);
     }
 
     #[test]

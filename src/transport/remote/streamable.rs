@@ -195,9 +195,9 @@ impl Remote {
             let remote = self.clone();
             // Its own task: whoever asked first may be abandoned while others wait.
             self.exchanges.spawn_beside(async move {
-                let outcome = remote.renew().await;
+                let outcome = remote.renew().await.map_err(not_renewed);
                 if let Err(error) = &outcome {
-                    note(&remote.output, &format!("the session was lost and could not be renewed: {error}"));
+                    note(&remote.output, &error.to_string());
                 }
                 remote.sessions.renewed(outcome);
             });
@@ -372,6 +372,20 @@ impl Remote {
         };
         // Best effort: servers may refuse it (405), and an unreachable one forgets by itself.
         let _ = tokio::time::timeout(DELETE_TIMEOUT, delete).await;
+    }
+}
+
+/// Says what was being done; keeps the kind of the error.
+fn not_renewed(error: TransportError) -> TransportError {
+    let lead = "the session was lost and could not be renewed";
+    match error {
+        TransportError::Http { status, detail, retry_after } => {
+            let detail = detail.map_or_else(|| lead.to_owned(), |why| format!("{lead}: {why}"));
+            TransportError::Http { status, detail: Some(detail), retry_after }
+        }
+        TransportError::Io(why) => TransportError::Io(format!("{lead}: {why}")),
+        TransportError::Open(why) => TransportError::Open(format!("{lead}: {why}")),
+        other => other,
     }
 }
 

@@ -40,6 +40,11 @@ impl Server {
                 *self.burst.lock().unwrap() = (args["times"].as_u64().unwrap_or(1), status, wait);
                 "ok".into()
             }
+            "lose" => {
+                let then = args["then"].as_u64().and_then(|status| u16::try_from(status).ok());
+                *self.lost.lock().unwrap() = (args["times"].as_u64().unwrap_or(1), then);
+                "ok".into()
+            }
             "forget" => {
                 self.sessions.lock().unwrap().clear();
                 "ok".into()
