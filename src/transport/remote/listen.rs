@@ -89,7 +89,9 @@ impl Remote {
                     }
                 }
                 Ok(Some(Decoded::Oversize)) => {
-                    self.inbound.failed(None, TransportError::Oversize { limit: MAX_MESSAGE });
+                    // No call has to fail for it: answers do not come here.
+                    let dropped = TransportError::Oversize { limit: MAX_MESSAGE };
+                    note(&self.output, &format!("the notification stream: {dropped}"));
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(self.http.fault(error)),

@@ -1,16 +1,15 @@
 //! The few facts about a message that the remote transport itself needs. Everything else is none of its business.
 
-use std::borrow::Cow;
-
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::wire::{Frame, FrameKind};
 
 #[derive(Deserialize)]
 struct Peek<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -23,14 +22,15 @@ fn peek(json: &[u8]) -> Option<Peek<'_>> {
     if first != Some(&b'{') { None } else { serde_json::from_slice(json).ok() }
 }
 
-/// The method, of a request or a notification.
-pub(super) fn method(json: &[u8]) -> Option<Cow<'_, str>> {
-    peek(json)?.method
+/// It is a request or a notification of this method.
+pub(super) fn is_method(message: &Bytes, method: &str) -> bool {
+    Frame::parse(message.clone()).is_ok_and(|f| f.kind() != FrameKind::Response && f.method() == method)
 }
 
-/// It is the response to the request `id`.
-pub(super) fn answers(json: &[u8], id: u64) -> bool {
-    peek(json).is_some_and(|p| p.method.is_none() && p.id.and_then(|raw| raw.get().parse().ok()) == Some(id))
+/// It is the response to the request `id`, by the same judgement as the floor above: what it would drop as noise (JSON too
+/// deep, say) answers nothing, and the call must be told so.
+pub(super) fn answers(message: &Bytes, id: u64) -> bool {
+    Frame::parse(message.clone()).is_ok_and(|f| f.kind() == FrameKind::Response && f.id_u64() == Some(id))
 }
 
 /// The message of an error response that names no request.
@@ -84,13 +84,22 @@ mod tests {
 
     #[test]
     fn a_response_is_known_by_its_id_and_by_having_no_method() {
-        assert!(answers(br#" {"jsonrpc":"2.0","id":7,"result":{}}"#, 7));
-        assert!(answers(br#"{"id":7,"error":{"code":1,"message":"x"}}"#, 7));
-        assert!(!answers(br#"{"id":7,"method":"ping"}"#, 7));
-        assert!(!answers(br#"{"id":8,"result":{}}"#, 7));
-        assert!(!answers(br#"{"id":null,"error":{}}"#, 7));
-        assert!(!answers(br#"[7,null,{},null]"#, 7));
-        assert!(!answers(b"", 7));
+        let answers = |text: &'static str| answers(&Bytes::from_static(text.as_bytes()), 7);
+        assert!(answers(r#" {"jsonrpc":"2.0","id":7,"result":{}}"#));
+        assert!(answers(r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"x"}}"#));
+        assert!(!answers(r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#));
+        assert!(!answers(r#"{"jsonrpc":"2.0","id":8,"result":{}}"#));
+        assert!(!answers(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#));
+        assert!(!answers(r#"[7,null,{},null]"#));
+        assert!(!answers(""));
+        let deep = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        assert!(!super::answers(&deep.into(), 7));
+    }
+
+    #[test]
+    fn methods_are_of_requests_and_notifications() {
+        let note = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        assert!(is_method(&note, "notifications/initialized") && !is_method(&note, "initialize"));
     }
 
     #[test]

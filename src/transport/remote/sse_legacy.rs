@@ -108,7 +108,7 @@ impl Link for Legacy {
     fn send(&self, message: Bytes, request: Option<u64>) -> Result<(), TransportError> {
         let remote = self.remote.clone();
         let permit = remote.exchanges.admit(request)?;
-        let announces = request.is_none() && peek::method(&message).as_deref() == Some("notifications/initialized");
+        let announces = request.is_none() && peek::is_method(&message, "notifications/initialized");
         if announces {
             remote.gate_open.send_replace(false);
         }

@@ -85,14 +85,14 @@ impl Link for Streamable {
         let remote = self.remote.clone();
         let permit = remote.exchanges.admit(request)?;
         let Some(id) = request else {
-            let announces = peek::method(&message).as_deref() == Some("notifications/initialized");
+            let announces = peek::is_method(&message, "notifications/initialized");
             if announces {
                 remote.sessions.announcing();
             }
             self.remote.exchanges.spawn(permit, async move { remote.tell(message, announces).await });
             return Ok(());
         };
-        let first = remote.initialize.get().is_none() && peek::method(&message).as_deref() == Some("initialize");
+        let first = remote.initialize.get().is_none() && peek::is_method(&message, "initialize");
         if first {
             let _ = remote.initialize.set((message.clone(), id));
         }
