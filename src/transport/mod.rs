@@ -12,6 +12,7 @@ use crate::config::{Launch, ProviderName, ProviderSpec};
 
 mod handover;
 mod output;
+mod remote;
 pub mod shim;
 mod subprocess;
 
@@ -131,7 +132,7 @@ pub async fn open(
         Launch::Docker(_) => {
             Err(TransportError::Open("docker providers cannot be started by this version of hangar".into()))
         }
-        Launch::Remote(_) => Err(TransportError::Open("not yet".into())),
+        Launch::Remote(launch) => remote::open(launch, spec.startup_timeout, output, inbound).await,
     }
 }
 
