@@ -1,5 +1,5 @@
-"""Installs the real servers and clients below target/integration: two Python environments and one folder of npm packages,
-which brings its own Node. A second run finds them by the contents of the files that list them."""
+"""Installs the real servers and clients below target/integration: two Python environments and one folder of npm
+packages, which brings its own Node. A second run finds them by the contents of the files that list them."""
 
 import hashlib
 import os
@@ -44,8 +44,8 @@ def install_npm(report):
 def install_python(environment):
     def install(report):
         run(report, sys.executable, "-m", "venv", "--clear", str(environment))
-        requirements = HERE / f"requirements-{environment.name}.txt"
-        run(report, python(environment), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+        pip = [python(environment), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(report, *pip, "-r", str(HERE / f"requirements-{environment.name}.txt"))
 
     return install
 

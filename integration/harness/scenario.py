@@ -1,7 +1,7 @@
 """What every client does through the gateway, over every transport. Written once; the clients are real and differ.
 
-`direct` runs the part of it that concerns server-everything against that server itself, with nothing between: what fails
-there too is not the gateway's fault."""
+`direct` runs the part of it that concerns server-everything against that server itself, with nothing between: what
+fails there too is not the gateway's fault."""
 
 import json
 import os
@@ -41,10 +41,10 @@ class Scenario:
         if provider is None or provider in self.providers:
             return self.report.check(f"{self.label} {what}", perform)
 
-    def call(self, provider, name, progress=False, **arguments):
+    def call(self, provider, name, /, progress=False, **arguments):
         return self.client.ask("call", name=self.tool(provider, name), arguments=arguments, progress=progress)
 
-    def says(self, text, provider, name, **arguments):
+    def says(self, text, provider, name, /, **arguments):
         def perform():
             answer = self.call(provider, name, **arguments)
             said = "\n".join(block.get("text", "") for block in answer["content"])
@@ -53,7 +53,7 @@ class Scenario:
 
         return perform
 
-    def refuses(self, text, provider, name, **arguments):
+    def refuses(self, text, provider, name, /, **arguments):
         """An error in either shape: a JSON-RPC one, or a result that is one."""
 
         def perform():
@@ -71,13 +71,18 @@ class Scenario:
 
     def run(self):
         hello = self.client.hello
-        self.report.ok(f"{self.label} connects", f"{hello.get('server')}, protocol {hello.get('protocol') or 'not told'}")
+        told = f"{hello.get('server')}, protocol {hello.get('protocol') or 'not told'}"
+        self.report.ok(f"{self.label} connects", told)
         self.check(None, "lists the tools of every provider", self.lists_tools)
         self.tools()
         self.resources_and_prompts()
         self.errors()
         if not self.direct:
-            self.reloads()
+            try:
+                self.reloads()
+            finally:  # the next client of the same gateway begins where this one did
+                self.config.write()
+                self.pull()
 
     # === listing and calling ===
 
@@ -102,12 +107,13 @@ class Scenario:
     def tools(self):
         says, check = self.says, self.check
         check("math", "calls math (demo-server)", says("42", "math", "add", a=19, b=23))
-        check("everything", "calls everything (npm, stdio), text unharmed", says("Echo: hé ✓ \"q\"", "everything", "echo", message="hé ✓ \"q\""))
+        odd = 'hé ✓ "q" \\'
+        check("everything", "calls everything (npm)", says(f"Echo: {odd}", "everything", "echo", message=odd))
         check("remote", "calls remote (npm, streamable HTTP)", says("Echo: far", "remote", "echo", message="far"))
         if not self.direct:
-            path = str(self.config.files / "hello.txt")
+            path, repository = str(self.config.files / "hello.txt"), str(self.config.repository)
             check("files", "calls files (npm)", says("hällo from a real file", "files", "read_text_file", path=path))
-            check("git", "calls git (PyPI)", says("a commit to be found", "git", "git_log", repo_path=str(self.config.repository)))
+            check("git", "calls git (PyPI)", says("a commit to be found", "git", "git_log", repo_path=repository))
             entity = f"seen-by-{self.label}".replace(" ", "-")
             entities = [{"name": entity, "entityType": "client", "observations": ["was here"]}]
             self.check("memory", "writes to memory (npm)", says(entity, "memory", "create_entities", entities=entities))
@@ -176,29 +182,44 @@ class Scenario:
         self.check("everything", "an unknown tool is an error", self.refuses("nope", "everything", "nope"))
         self.check("everything", "missing arguments are an error", self.refuses("message", "everything", "echo"))
         self.check("math", "division by zero is an error", self.refuses("by zero", "math", "divide", a=1, b=0))
-        self.check("files", "a path outside is an error", self.refuses("denied", "files", "read_text_file", path="/etc/passwd"))
+        outside = self.refuses("denied", "files", "read_text_file", path="/etc/passwd")
+        self.check("files", "a path outside is an error", outside)
         self.check("math", "and the next call works", self.says("5", "math", "sqrt", number=25))
 
     # === reload while connected ===
 
     def reloads(self):
-        extra = {EXTRA: {"command": [*self.config.providers["math"]["command"][:2], "text"]}}
-        unchanged = processes.descendants(self.pid())
-        self.check(None, f"reload ({self.trigger}) adds a provider, and the client is told", lambda: self.reload(extra, "added"))
+        command = [*self.config.providers["math"]["command"][:2], "text"]
+        extra = {EXTRA: {"command": command}}
+        unchanged = self.provider_processes()
+        how = f"reload ({self.trigger})"
+        self.check(None, f"{how} adds a provider, and the client is told", lambda: self.reload(extra, "added"))
         self.check(None, "its tool is listed", lambda: self.listed(True))
         self.check(None, "its tool answers", self.says("LOUD", EXTRA, "uppercase", text="loud"))
         self.check(None, "a broken file is refused and nothing moves", self.broken)
-        self.check(None, f"reload ({self.trigger}) removes it, and the client is told", lambda: self.reload({}, "removed"))
+        self.check(None, f"{how} removes it, and the client is told", lambda: self.reload({}, "removed"))
         self.check(None, "its tool is gone from the list", lambda: self.listed(False))
         self.check(None, "calling it is an error", self.refuses(EXTRA, EXTRA, "uppercase", text="loud"))
         self.check("math", "the others answer as before", self.says("42", "math", "multiply", a=6, b=7))
 
         def same():
-            gone = unchanged - processes.alive(unchanged)
-            assert unchanged and not gone, f"{len(gone)} of {len(unchanged)} are gone: {sorted(gone)[:3]}"
+            self.kept(unchanged)
             return f"{len(unchanged)} processes"
 
         self.check(None, "unchanged providers kept their processes", same)
+
+    def provider_processes(self):
+        """One for each provider that is a process of its own here. What those start for a moment does not count."""
+        commands = {" ".join(spec["command"]): name for name, spec in self.config.providers.items() if "command" in spec}
+        found = {process for process in processes.descendants(self.pid()) if process[2] in commands}
+        missing = set(commands.values()) - {commands[process[2]] for process in found}
+        assert not missing, f"no process of {sorted(missing)} below {self.pid()}"
+        return found
+
+    @staticmethod
+    def kept(before):
+        gone = before - processes.alive(before)
+        assert before and not gone, f"{len(gone)} of {len(before)} are gone: {sorted(gone)[:3]}"
 
     def reload(self, extra, how):
         told = self.settled()
@@ -236,7 +257,7 @@ class Scenario:
         assert there, f"{EXTRA}__uppercase is {'not ' if wanted else 'still '}listed after 15 s"
 
     def broken(self):
-        before = processes.descendants(self.pid())
+        before = self.provider_processes()
         self.config.write(broken=True)
         if self.trigger == "POST":
             status, text = self.gateway.request("/api/config/reload", {})
@@ -248,5 +269,4 @@ class Scenario:
             self.pull()
             time.sleep(2.5)  # there is no answer to wait for: as long as a save may take to be applied (CONTRACT 8)
         self.says("LOUD", EXTRA, "uppercase", text="loud")()
-        gone = before - processes.alive(before)
-        assert not gone, f"gone: {sorted(gone)[:3]}"
+        self.kept(before)
