@@ -7,6 +7,7 @@
 //! 3. [`registry`] the current snapshot, names and routes · 2. [`provider`] one provider's life ·
 //! 1. [`transport`] one upstream connection, [`telemetry`] events, logs, metrics · 0. [`config`] the file, [`wire`] the bytes
 
+pub mod cli;
 pub mod config;
 pub mod provider;
 pub mod registry;

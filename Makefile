@@ -1,0 +1,50 @@
+# The one door: people and CI call the same targets. Everything they need and make lies below target/.
+
+FEATURES     := --features test-provider
+CONFIG       ?= config.example.yaml
+TOOLS        := target/tools
+DENY_VERSION := 0.20.2
+DENY         := $(TOOLS)/cargo-deny-$(DENY_VERSION)
+
+.PHONY: help run test check fmt bench integration storm
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+run: ## the gateway on http://127.0.0.1:8000/mcp (CONFIG=file)
+	cargo run --release -- serve --http --config $(CONFIG)
+
+test: ## every cargo test, with nextest where it is installed
+	cargo test --quiet $(FEATURES) --doc
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run $(FEATURES); \
+	else \
+		echo '!!! cargo-nextest is not installed: falling back to `cargo test`, which has no time limits' >&2; \
+		echo '!!! and no group for the heavy tests. To have it: cargo install --locked cargo-nextest' >&2; \
+		set -x; cargo test $(FEATURES) -- --test-threads=2; \
+	fi
+
+check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
+	cargo fmt --check
+	cargo clippy $(FEATURES) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
+	$(DENY) --all-features check licenses bans sources
+
+fmt: ## formats the tree
+	cargo fmt
+
+bench: ## criterion benchmarks; docs/benchmarks.md says what they mean
+	cargo bench $(FEATURES) --bench '*'
+
+integration: ## real servers and real clients against the release binary
+	cargo build --release --bin hangar
+	integration/run
+
+storm: ## a thousand reloads under load, with the release binary
+	cargo nextest run --release $(FEATURES) --run-ignored all -E 'binary(storm)'
+
+# A debug build: it runs for two seconds, so a minute less of compiling is worth more.
+$(DENY):
+	cargo install --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
+	mv $(TOOLS)/bin/cargo-deny $@
+	rm -rf $(TOOLS)/build
