@@ -10,7 +10,7 @@ impl Launch {
     pub fn feed(&self, sink: &mut dyn FnMut(&[u8])) {
         sink(self.mode().as_bytes());
         match self {
-            Self::Subprocess(SubprocessSpec { argv, cwd, environment }) => {
+            Self::Subprocess(SubprocessSpec { argv, args_at: _, cwd, environment }) => {
                 list(argv, sink);
                 sink(cwd.as_os_str().as_encoded_bytes());
                 environment.feed(sink);
@@ -45,7 +45,7 @@ fn feed_docker(docker: &DockerSpec, sink: &mut dyn FnMut(&[u8])) {
     let DockerSpec {
         image,
         command,
-        args,
+        args_at: _,
         entrypoint,
         environment,
         volumes,
@@ -57,7 +57,6 @@ fn feed_docker(docker: &DockerSpec, sink: &mut dyn FnMut(&[u8])) {
     } = docker;
     sink(image.as_bytes());
     list(command, sink);
-    list(args, sink);
     list(entrypoint, sink);
     environment.feed(sink);
     // Debug of these types is total and holds no secret.

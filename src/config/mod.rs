@@ -1,16 +1,39 @@
 //! From YAML bytes to a [`Config`]: parse, normalise, validate, diff. Pure but for reading the files named.
 //!
-//! Order: `raw` (what was typed, with places) -> `normalize` (`${}`, defaults, joins, paths) -> `validate` (all problems)
-//! -> [`Config`]; `diff` compares two of them.
+//! Order: `raw` (what was typed, with places) -> `shape` (held against the one table of `keys`, `${}` replaced) ->
+//! `normalize` (defaults, joins, paths, referenced files) with `validate` on the way (all problems) -> [`Config`]; `diff`
+//! compares two of them, `schema` prints the table.
 
+mod codes;
+mod diff;
+pub mod dotenv;
+mod files;
 mod identity;
+mod keys;
+mod load;
+mod locate;
 mod model;
+mod normalize;
 mod problem;
+mod raw;
+mod rules;
+mod scalar;
+mod schema;
+mod shape;
+mod substitute;
+mod validate;
 
+pub use codes::{CODES, InSchema};
+pub use diff::diff;
+pub use files::{MAX_FILE, read_source};
+pub use locate::locate;
 pub use model::*;
 pub use problem::{Code, Place, Problem};
+pub use schema::{document, schema};
 
 use std::{
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -47,14 +70,23 @@ pub struct LoadError {
 
 /// Reads `path` and everything it refers to, once.
 pub fn load(path: &Path) -> Result<Loaded, Box<LoadError>> {
-    let _ = path;
-    Err(Box::new(LoadError { stage: "read", problems: vec![], sources: Sources::default(), sha256: String::new() }))
+    load_from(path, &mut read_source)
 }
 
-/// `--config` > `$MCP_CONFIG` > `./config.yaml` > `$XDG_CONFIG_HOME/hangar/config.yaml`; the error names every place.
-pub fn locate(flag: Option<&Path>) -> Result<PathBuf, Problem> {
-    let _ = flag;
-    Ok(PathBuf::from("config.yaml"))
+/// The same, but with bytes that the caller provides: the reloader has read them twice already. `read` is called at most
+/// once per path; `NotFound` means that the file is not there. `path` is passed on as given, all others are absolute.
+pub fn load_from(path: &Path, read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Result<Loaded, Box<LoadError>> {
+    load_with(path, read, &|name| std::env::var_os(name))
+}
+
+/// The same with the variables given too: those of a `.env` file lie over the gateway's own. `variable` answers `${VAR}`
+/// and the `PATH` that a provider inherits.
+pub fn load_with(
+    path: &Path,
+    read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Loaded, Box<LoadError>> {
+    load::run(path, read, variable)
 }
 
 /// What a reload has to do. The four lists partition the names of both configs.
@@ -69,15 +101,4 @@ pub struct ConfigDiff {
     pub settings: Vec<&'static str>,
     /// Dotted keys that differ and take effect only after a restart (`server.port`).
     pub restart_required: Vec<&'static str>,
-}
-
-/// Pure. `diff(a, a)` has only `unchanged`.
-pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
-    let _ = (old, new);
-    ConfigDiff::default()
-}
-
-/// Reads one source.
-pub fn read_source(path: &Path) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
 }

@@ -63,15 +63,22 @@ pub enum Launch {
     Remote(RemoteSpec),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct SubprocessSpec {
     /// Program and its arguments (`command` followed by `args`); never empty. The program is as typed, or absolute when it
     /// was a relative path with a `/` in it.
     pub argv: Vec<String>,
+    /// Where `args` begin in `argv`.
+    pub args_at: ArgsAt,
     /// Absolute. Default: the config file's directory.
     pub cwd: PathBuf,
     pub environment: Environment,
 }
+
+/// How a command line was split between `command` and `args`. Only of use for naming what changed: the split changes
+/// nothing about a provider, so any two are equal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ArgsAt(pub usize);
 
 /// What a child process gets beside the allow-list of CONTRACT section 8.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -97,11 +104,14 @@ pub enum InheritEnv {
     All,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct DockerSpec {
     pub image: String,
+    /// `command` followed by `args`; empty: the image's own.
     pub command: Vec<String>,
-    pub args: Vec<String>,
+    /// Where `args` begin in `command`.
+    pub args_at: ArgsAt,
+    /// Empty: the image's own.
     pub entrypoint: Vec<String>,
     pub environment: Environment,
     pub volumes: Vec<Volume>,
@@ -144,11 +154,13 @@ pub enum Pull {
     Never,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct RemoteSpec {
-    /// `http://` or `https://`.
+    /// `http://` or `https://`, without user name and password. Its query may hold a key: print
+    /// [`RemoteSpec::shown_endpoint`].
     pub endpoint: String,
     pub transport: RemoteTransport,
+    /// Names in lower case.
     pub headers: BTreeMap<String, Secret>,
     pub auth: Auth,
     pub tls: Tls,
@@ -364,6 +376,60 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+// === impl ArgsAt ===
+
+impl PartialEq for ArgsAt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+// === Debug without secrets: arguments and queries may hold them ===
+
+impl fmt::Debug for SubprocessSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { argv, args_at: _, cwd, environment } = self;
+        let arguments = argv.len().saturating_sub(1);
+        f.debug_struct("SubprocessSpec")
+            .field("program", &argv.first())
+            .field("arguments", &arguments)
+            .field("cwd", cwd)
+            .field("environment", environment)
+            .finish()
+    }
+}
+
+impl fmt::Debug for DockerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerSpec")
+            .field("image", &self.image)
+            .field("environment", &self.environment)
+            .field("volumes", &self.volumes)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RemoteSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint: _, transport, headers, auth, tls } = self;
+        f.debug_struct("RemoteSpec")
+            .field("endpoint", &self.shown_endpoint())
+            .field("transport", transport)
+            .field("headers", headers)
+            .field("auth", auth)
+            .field("tls", tls)
+            .finish()
+    }
+}
+
+impl RemoteSpec {
+    /// The endpoint without its query, which may hold a key.
+    pub fn shown_endpoint(&self) -> &str {
+        self.endpoint.split(['?', '#']).next().unwrap_or_default()
     }
 }
 

@@ -53,9 +53,11 @@ impl Gateway {
             () = cancelled.cancelled() => return None,
             answer = self.method(session, frame, caller) => answer,
         };
-        Some(answer.unwrap_or_else(|refusal| {
-            wire::error(frame.id(), refusal.code, &refusal.message, refusal.data.as_ref())
-        }))
+        Some(
+            answer.unwrap_or_else(|refusal| {
+                wire::error(frame.id(), refusal.code, &refusal.message, refusal.data.as_ref())
+            }),
+        )
     }
 
     async fn method(&self, session: &Arc<Session>, frame: &Frame, caller: Caller) -> Answer {
@@ -121,7 +123,8 @@ impl Gateway {
         caller: Caller,
     ) -> Answer {
         let result = own.call(name, frame, arguments, caller).await;
-        let result = result.ok_or_else(|| Refusal::new(code::INVALID_PARAMS, format!("there is no tool \"{name}\"")))?;
+        let result =
+            result.ok_or_else(|| Refusal::new(code::INVALID_PARAMS, format!("there is no tool \"{name}\"")))?;
         Ok(wire::result(frame.id(), &result))
     }
 
@@ -252,9 +255,7 @@ impl Refusal {
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
-            DeliveryError::Call(call) => {
-                Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) }
-            }
+            DeliveryError::Call(call) => Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) },
         }
     }
 }

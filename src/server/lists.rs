@@ -39,7 +39,9 @@ pub(super) fn instructions(registry: &Registry) -> String {
          called with hangar_call.",
     );
     for provider in snapshot.providers.values() {
-        let Some(own) = provider.catalogue().and_then(|catalogue| catalogue.hello.instructions.clone()) else { continue };
+        let Some(own) = provider.catalogue().and_then(|catalogue| catalogue.hello.instructions.clone()) else {
+            continue;
+        };
         if text.len() + own.len() > MAX_INSTRUCTIONS {
             continue;
         }

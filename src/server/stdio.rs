@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::{Session, dispatch::Gateway};
 use crate::{
     provider::Relay,
-    transport::{LineEvent, Lines, MAX_MESSAGE},
-    wire::{self, Frame, FrameError, FrameKind, code, shallow},
+    transport::MAX_MESSAGE,
+    wire::{self, Frame, FrameError, FrameKind, Line, Lines, code, shallow},
 };
 
 /// Messages on their way out. A client that does not read holds its own calls back, nobody else's.
@@ -43,22 +43,20 @@ pub async fn serve(
     let room = Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT));
     let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
     let mut lines = Lines::new(MAX_MESSAGE);
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(64 * 1024);
-        match input.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        while let Some(event) = lines.next(&mut buffer) {
-            match event {
-                LineEvent::Line(line) => front.line(line).await,
-                LineEvent::Oversize { .. } => {
+    while !matches!(input.read_buf(lines.room()).await, Ok(0) | Err(_)) {
+        while let Some(line) = lines.next() {
+            match line {
+                Line::Message(text) | Line::Noise(text) => front.line(text).await,
+                Line::Oversize => {
                     let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
                     front.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
                 }
             }
         }
+    }
+    // The last line of a script may lack its newline.
+    if let Some(text) = lines.rest() {
+        front.line(text).await;
     }
     // The client wants nothing more; but a script may have closed its end right after its last request.
     calls.close();
@@ -80,10 +78,7 @@ struct Front {
 
 impl Front {
     async fn line(&self, line: Bytes) {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return;
-        }
-        if line.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+        if line.first() == Some(&b'[') {
             return self.batch(line).await;
         }
         match Frame::parse(line) {

@@ -4,11 +4,13 @@
 
 mod compose;
 mod frame;
+mod lines;
 mod scan;
 pub mod shallow;
 
 pub use compose::{code, error, notification, request, result, to_json};
 pub use frame::{Frame, FrameError, FrameKind};
+pub use lines::{Line, Lines};
 pub use scan::{Malformed, Span};
 pub use shallow::{DuplicateKey, Splice};
 

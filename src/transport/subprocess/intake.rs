@@ -5,8 +5,8 @@ use std::{io, sync::Arc};
 use bytes::BytesMut;
 use tokio::net::unix::pipe;
 
-use super::lines::{Line, Lines};
 use crate::transport::{Inbound, MAX_MESSAGE, OutputRing, TransportError};
+use crate::wire::{Line, Lines};
 
 /// Reads in a row before other tasks get their turn.
 const READS: usize = 16;

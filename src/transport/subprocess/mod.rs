@@ -30,7 +30,6 @@ use process::{Process, Reports};
 
 mod environment;
 mod intake;
-mod lines;
 mod outbox;
 mod process;
 

@@ -13,7 +13,7 @@ const SAMPLE: usize = 2048;
 
 /// One line, blank at neither end; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// Starts like JSON-RPC: `{` or `[`.
     Message(Bytes),
     /// Anything else; of an over-long one the start.
@@ -22,7 +22,7 @@ pub(super) enum Line {
     Oversize,
 }
 
-pub(super) struct Lines {
+pub struct Lines {
     buffer: BytesMut,
     /// No newline before this offset: a line that comes in a thousand chunks is looked at once.
     scanned: usize,
@@ -33,12 +33,12 @@ pub(super) struct Lines {
 
 impl Lines {
     /// `limit`: the longest line in bytes, newline not counted.
-    pub(super) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, skipping: false, limit }
     }
 
     /// Where the next bytes of the stream are to be appended.
-    pub(super) fn room(&mut self) -> &mut BytesMut {
+    pub fn room(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < ROOM {
             self.buffer.reserve(CHUNK);
         }
@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// The next complete line, if there is one.
-    pub(super) fn next(&mut self) -> Option<Line> {
+    pub fn next(&mut self) -> Option<Line> {
         loop {
             let Some(newline) = self.find_newline() else { return self.incomplete() };
             let mut raw = self.buffer.split_to(newline);
@@ -68,7 +68,7 @@ impl Lines {
     }
 
     /// What stands after the last newline when the stream has ended.
-    pub(super) fn rest(self) -> Option<Bytes> {
+    pub fn rest(self) -> Option<Bytes> {
         let rest = self.buffer.trim_ascii();
         (!self.skipping && !rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
     }

@@ -1,0 +1,225 @@
+//! One load in progress: where it is in the file, what it has found wrong, what it has read.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Code, LoadError, Loaded, Place, Problem, codes,
+    files::{Files, NoText, absolute},
+    keys, normalize, raw,
+    raw::{At, push_key},
+    shape,
+    substitute::{Fault, Values},
+};
+
+/// Problems listed of one file; the rest is counted.
+const MAX_PROBLEMS: usize = 500;
+
+pub(super) struct Load<'e> {
+    main: PathBuf,
+    /// What relative paths are relative to.
+    pub dir: PathBuf,
+    pub files: Files<'e>,
+    variable: &'e dyn Fn(&str) -> Option<OsString>,
+    problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+    /// Dotted path of where we are.
+    trail: String,
+}
+
+/// Reads `path` with `read` and looks variables up with `variable`: the whole of [`super::load`].
+pub(super) fn run(
+    path: &Path,
+    read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Loaded, Box<LoadError>> {
+    let main = absolute(&std::env::current_dir().unwrap_or_default(), path);
+    let dir = main.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut load = Load {
+        main: path.to_owned(),
+        dir,
+        files: Files::new(read),
+        variable,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        trail: String::new(),
+    };
+    let config = match load.files.text(path) {
+        Ok(text) => load.read(&text),
+        Err(why) => {
+            load.unreadable(&why);
+            None
+        }
+    };
+    load.finish(config)
+}
+
+impl<'e> Load<'e> {
+    fn read(&mut self, text: &str) -> Option<super::Config> {
+        let (root, flaws) = raw::parse(text);
+        let broken = root.is_none() && !flaws.is_empty();
+        for flaw in flaws {
+            let mark = self.jump(flaw.path);
+            self.problem(flaw.code, Some(flaw.at), flaw.message, flaw.help);
+            self.trail = mark;
+        }
+        if broken {
+            return None;
+        }
+        let fields = shape::read_file(self, root.as_ref())?;
+        Some(normalize::config(self, &fields))
+    }
+
+    fn finish(mut self, config: Option<super::Config>) -> Result<Loaded, Box<LoadError>> {
+        let (sources, sha256) = self.files.finish();
+        let main = self.main;
+        let order = |p: &Problem| {
+            let place = p.place.as_ref().map(|p| (p.file != main, p.file.clone(), p.line, p.column));
+            (place.is_none(), place)
+        };
+        self.problems.sort_by_cached_key(order);
+        self.warnings.sort_by_cached_key(order);
+        match config {
+            Some(config) if self.problems.is_empty() => Ok(Loaded { config, sources, sha256, warnings: self.warnings }),
+            _ => {
+                let hidden = self.problems.len().saturating_sub(MAX_PROBLEMS);
+                self.problems.truncate(MAX_PROBLEMS);
+                if let Some(last) = self.problems.last_mut().filter(|_| hidden > 0) {
+                    last.help = Some(format!("{hidden} further problems are not shown"));
+                }
+                let stages = ["read", "parse", "normalize", "validate"];
+                let found = |stage: &&str| self.problems.iter().any(|p| codes::stage(p.code) == *stage);
+                let stage = stages.into_iter().find(found).unwrap_or("parse");
+                Err(Box::new(LoadError { stage, problems: self.problems, sources, sha256 }))
+            }
+        }
+    }
+
+    fn unreadable(&mut self, why: &NoText) {
+        let (code, message) = why.of_main();
+        let at = match why {
+            NoText::NotUtf8(line) => Some(At { line: *line, column: 1 }),
+            _ => None,
+        };
+        let place = at.unwrap_or(At { line: 1, column: 1 });
+        let help = matches!(why, NoText::NotUtf8(_)).then(|| "save it as UTF-8".to_owned());
+        self.problem(code, Some(place), message, help);
+    }
+
+    /// Goes one key deeper; give what comes back to [`Load::leave`].
+    pub(super) fn enter(&mut self, key: &str) -> usize {
+        let before = self.trail.len();
+        push_key(&mut self.trail, key);
+        before
+    }
+
+    pub(super) fn enter_item(&mut self, index: usize) -> usize {
+        use std::fmt::Write as _;
+        let before = self.trail.len();
+        let _ = write!(self.trail, "[{index}]");
+        before
+    }
+
+    pub(super) fn leave(&mut self, before: usize) {
+        self.trail.truncate(before);
+    }
+
+    fn jump(&mut self, path: String) -> String {
+        std::mem::replace(&mut self.trail, path)
+    }
+
+    /// A problem of the key we are at. `at`: in the main file.
+    pub(super) fn problem(&mut self, code: Code, at: Option<At>, message: impl Into<String>, help: Option<String>) {
+        let problem = self.make(code, at, message.into(), help);
+        self.problems.push(problem);
+    }
+
+    /// A problem of a key below the one we are at.
+    pub(super) fn problem_of(
+        &mut self,
+        key: &str,
+        code: Code,
+        at: At,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let mark = self.enter(key);
+        self.problem(code, Some(at), message, help);
+        self.leave(mark);
+    }
+
+    /// A problem with a place in another file.
+    pub(super) fn problem_in(&mut self, file: &Path, code: Code, at: At, message: String) {
+        let mut problem = self.make(code, None, message, None);
+        problem.place = Some(Place { file: file.to_owned(), line: at.line, column: at.column });
+        self.problems.push(problem);
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        key: &str,
+        code: Code,
+        at: Option<At>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let mark = if key.is_empty() { self.trail.len() } else { self.enter(key) };
+        let warning = self.make(code, at, message.into(), help);
+        self.warnings.push(warning);
+        self.leave(mark);
+    }
+
+    fn make(&self, code: Code, at: Option<At>, message: String, help: Option<String>) -> Problem {
+        let place = at.map(|at| Place { file: self.main.clone(), line: at.line, column: at.column });
+        Problem { code, path: self.trail.clone(), place, message, help }
+    }
+
+    /// The variable as the gateway has it.
+    pub(super) fn variable_of_gateway(&self, name: &str) -> Option<OsString> {
+        (self.variable)(name)
+    }
+
+    /// What is said of a word or key of a later version.
+    pub(super) fn refuse_later(&mut self, section: &str, key: &str, word: &str, at: At) -> bool {
+        let Some(say) = keys::later(section, key, word) else { return false };
+        self.problem(codes::NOT_YET, Some(at), format!("not in this version: {say}"), None);
+        true
+    }
+}
+
+impl Values for Load<'_> {
+    fn variable(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        match (self.variable)(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(_)) => Err(Fault {
+                code: codes::UNSET,
+                message: format!("the environment variable {name} is not UTF-8 text"),
+                help: None,
+            }),
+        }
+    }
+
+    fn file(&mut self, path: &str) -> Result<String, Fault> {
+        let mut text = self.files.text(&absolute(&self.dir, path)).map_err(|why| Fault {
+            code: codes::FILE_REFERENCE,
+            message: format!("the file {path} {}", why.phrase()),
+            help: home_help(path),
+        })?;
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// For a path that was meant for a shell.
+pub(super) fn home_help(path: &str) -> Option<String> {
+    path.starts_with('~').then(|| "`~` is not expanded; write ${HOME}".to_owned())
+}

@@ -1,0 +1,554 @@
+//! Holds what was typed against the table of keys: unknown keys, wrong types, missing keys, numbers out of range. Every
+//! problem is collected; what is right comes out typed, with `${}` replaced.
+
+use std::{borrow::Cow, time::Duration};
+
+use super::{
+    Code, codes,
+    keys::{FILE, Key, MAX_SECONDS, SECTIONS, Section, Shape, Word},
+    load::Load,
+    raw::{At, Entry, Kind, Node, is_null, shown},
+    rules::Rule,
+    scalar::{self, Plain},
+    substitute::substitute,
+};
+
+/// The right values of one section, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub at: At,
+    items: Vec<(&'static Key, &'static str, Item)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Item {
+    pub at: At,
+    pub value: Value,
+}
+
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(Text),
+    Flag(bool),
+    Whole(u64),
+    Decimal(f64),
+    Seconds(Duration),
+    Word(&'static str),
+    List(Vec<Item>),
+    Map(Vec<(String, At, Item)>),
+    Fields(Fields),
+}
+
+#[derive(Debug)]
+pub(super) struct Text {
+    pub text: String,
+    /// Typed like this in the file, so it may be quoted in a problem; `false`: it came out of a `${}`.
+    pub typed: bool,
+}
+
+/// The whole file. `None`: it is not even a mapping with providers.
+pub(super) fn read_file(load: &mut Load<'_>, root: Option<&Node<'_>>) -> Option<Fields> {
+    let help = || Some("a gateway without providers is `providers: {}`".to_owned());
+    match root {
+        Some(Node { kind: Kind::Bad, .. }) => None,
+        None => {
+            load.problem(codes::EMPTY_FILE, Some(At { line: 1, column: 1 }), "the file is empty", help());
+            None
+        }
+        Some(node) if null(node) => {
+            load.problem(codes::EMPTY_FILE, Some(node.at), "the file is empty", help());
+            None
+        }
+        Some(node) => match section(load, &FILE, node)? {
+            Item { value: Value::Fields(fields), .. } => Some(fields),
+            _ => None,
+        },
+    }
+}
+
+fn null(node: &Node<'_>) -> bool {
+    matches!(&node.kind, Kind::Scalar { text, plain: true } if is_null(text))
+}
+
+fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>) -> Option<Item> {
+    let Kind::Map(entries) = &node.kind else {
+        wrong_type(load, "a mapping", node);
+        return None;
+    };
+    let mut fields = Fields { at: node.at, items: Vec::with_capacity(entries.len()) };
+    let chosen = selected(load, section, entries);
+    let mut seen: Vec<&'static Key> = Vec::with_capacity(entries.len());
+    for entry in entries.iter() {
+        let mark = load.enter(&entry.key);
+        if let Some((key, spelled)) = known(load, section, entry)
+            && allowed(load, section, key, chosen, entry)
+        {
+            if !entry.again && seen.iter().any(|other| other.name == key.name) {
+                let both = key.aliases.first().copied().unwrap_or_default();
+                let message = format!("`{}` and `{both}` are the same key; only one of them may be there", key.name);
+                load.problem(codes::BOTH_SPELLINGS, Some(entry.at), message, None);
+            } else if let Some(item) = keyed(load, section, key, entry)
+                && !entry.again
+            {
+                fields.items.push((key, spelled, item));
+            }
+            if !absent(key, &entry.value) {
+                seen.push(key);
+            }
+        }
+        load.leave(mark);
+    }
+    for key in section.keys {
+        let needed = key.need.iter().any(|need| need.is_empty() || chosen == Some(*need));
+        if needed && !seen.iter().any(|other| other.name == key.name) {
+            missing(load, section, key, chosen, entries, node.at);
+        }
+    }
+    Some(Item { at: node.at, value: Value::Fields(fields) })
+}
+
+/// Whether the value says nothing although it is allowed to stand there.
+fn absent(key: &Key, node: &Node<'_>) -> bool {
+    match (&key.shape, &node.kind) {
+        (Shape::List { .. } | Shape::FlagOrNames(_), Kind::List(items)) => items.is_empty(),
+        (Shape::List { .. }, _) => null(node),
+        _ => false,
+    }
+}
+
+/// The value of the selector, in its first spelling. `None`: it cannot be told; that is reported where it stands.
+fn selected(load: &mut Load<'_>, section: &Section, entries: &[Entry<'_>]) -> Option<&'static str> {
+    let (name, default) = section.selector?;
+    let Some(entry) = entries.iter().find(|entry| entry.key == name) else { return Some(default) };
+    let key = section.keys.iter().find(|key| key.name == name)?;
+    match (&key.shape, &entry.value.kind) {
+        (Shape::Choice(words), Kind::Scalar { text, .. }) => find_word(words, substitute(text, load).ok()?.0.trim()),
+        _ => None,
+    }
+}
+
+fn known(load: &mut Load<'_>, section: &'static Section, entry: &Entry<'_>) -> Option<(&'static Key, &'static str)> {
+    for key in section.keys {
+        if key.name == entry.key {
+            return Some((key, key.name));
+        }
+        if let Some(alias) = key.aliases.iter().find(|alias| **alias == entry.key) {
+            return Some((key, alias));
+        }
+    }
+    if !load.refuse_later(section.id, &entry.key, "", entry.at) {
+        load.problem(codes::UNKNOWN_KEY, Some(entry.at), "unknown key", unknown_help(section, &entry.key));
+    }
+    None
+}
+
+fn unknown_help(section: &Section, typed: &str) -> Option<String> {
+    let names = section.keys.iter().flat_map(|key| std::iter::once(&key.name).chain(key.aliases)).copied();
+    if let Some(name) = nearest(typed, names) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    let elsewhere = |other: &&&Section| other.id != section.id && other.keys.iter().any(|key| key.name == typed);
+    if let Some(other) = SECTIONS.iter().find(elsewhere) {
+        return Some(match other.id {
+            "file" => "it belongs at the top of the file".to_owned(),
+            "provider" => "it belongs into a provider".to_owned(),
+            id => format!("it belongs under `{id}`"),
+        });
+    }
+    let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+    (names.len() <= 12).then(|| format!("the keys here are {}", names.join(", ")))
+}
+
+/// The one of `names` that was probably meant.
+pub(super) fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if typed.len() > 64 {
+        return None;
+    }
+    let typed = typed.to_ascii_lowercase().replace(['-', ' '], "_");
+    let scored = names.map(|name| (strsim::damerau_levenshtein(&typed, name), name));
+    let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
+    let close = distance <= (name.len().max(3) / 3).min(3);
+    let begins = typed.len() >= 4 && (name.starts_with(&typed) || typed.starts_with(name) && name.len() >= 4);
+    (close || begins).then_some(name)
+}
+
+fn allowed(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&str>, entry: &Entry<'_>) -> bool {
+    let (Some((selector, default)), Some(chosen)) = (section.selector, chosen) else { return true };
+    if key.only.is_empty() || key.only.contains(&chosen) {
+        return true;
+    }
+    let owners = key.only.iter().map(|only| format!("`{selector}: {only}`")).collect::<Vec<_>>().join(" and ");
+    let message = format!("this key belongs to {owners}, but here it is `{selector}: {chosen}`");
+    let help =
+        (chosen == default).then(|| format!("add `{selector}: {}`", key.only.first().copied().unwrap_or_default()));
+    load.problem(codes::OTHER_MODE, Some(entry.at), message, help);
+    false
+}
+
+fn missing(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&str>, entries: &[Entry<'_>], at: At) {
+    let there = entries.iter().find(|entry| entry.key == key.name);
+    let message = match (section.selector, chosen) {
+        (Some((selector, _)), Some(chosen)) => format!("`{selector}: {chosen}` needs `{}`", key.name),
+        _ => format!("`{}` is missing", key.name),
+    };
+    let help = match key.name {
+        "command" => {
+            Some("for example `command: [python, -m, my_server]`; for a server elsewhere add `mode: remote`".to_owned())
+        }
+        "providers" => Some("a gateway without providers is `providers: {}`".to_owned()),
+        _ => None,
+    };
+    load.problem_of(key.name, codes::MISSING_KEY, there.map_or(at, |entry| entry.at), message, help);
+}
+
+fn keyed(load: &mut Load<'_>, section: &Section, key: &'static Key, entry: &Entry<'_>) -> Option<Item> {
+    let node = &entry.value;
+    if null(node) {
+        let nullable = key.nullable
+            || match &key.shape {
+                Shape::Map { nullable, .. } => *nullable,
+                Shape::List { .. } | Shape::Fields(_) | Shape::FlagOrNames(_) => true,
+                _ => false,
+            };
+        if !nullable {
+            let help = match key.name {
+                "providers" => "a gateway without providers is `providers: {}`".to_owned(),
+                _ => format!("give it {}, or leave the key out", key.shape.wanted()),
+            };
+            load.problem(codes::NO_VALUE, Some(entry.at), "the key has no value", Some(help));
+        }
+        return None;
+    }
+    if let Shape::Choice(words) = &key.shape {
+        let value = choice(load, section, key, words, node)?;
+        return Some(Item { at: node.at, value });
+    }
+    shaped(load, &key.shape, node)
+}
+
+fn shaped(load: &mut Load<'_>, shape: &'static Shape, node: &Node<'_>) -> Option<Item> {
+    let at = node.at;
+    let value = match (shape, &node.kind) {
+        (_, Kind::Bad) => return None,
+        (Shape::Fields(inner), _) => return section(load, inner, node),
+        (Shape::Map { keys, of, .. }, Kind::Map(entries)) => Value::Map(map(load, keys, of, entries)),
+        (Shape::List { of, filled }, Kind::List(items)) => {
+            if *filled && items.is_empty() {
+                let help = "leave the key out to allow all, or write what is allowed".to_owned();
+                load.problem(
+                    codes::NO_VALUE,
+                    Some(at),
+                    "the list is empty, which could mean all or nothing",
+                    Some(help),
+                );
+                return None;
+            }
+            Value::List(list(load, of, items))
+        }
+        (Shape::FlagOrNames(rule), Kind::List(items)) => Value::List(names(load, rule, items)),
+        (Shape::List { .. } | Shape::Map { .. }, _) | (_, Kind::List(_) | Kind::Map(_)) => {
+            wrong_type(load, shape.wanted(), node);
+            return None;
+        }
+        (_, Kind::Scalar { text, plain }) => scalar(load, shape, text, *plain, node)?,
+    };
+    Some(Item { at, value })
+}
+
+fn list(load: &mut Load<'_>, of: &'static Shape, items: &[Node<'_>]) -> Vec<Item> {
+    let mut out = Vec::with_capacity(items.len());
+    for (index, node) in items.iter().enumerate() {
+        let mark = load.enter_item(index);
+        out.extend(shaped(load, of, node));
+        load.leave(mark);
+    }
+    out
+}
+
+fn names(load: &mut Load<'_>, rule: &'static Rule, items: &[Node<'_>]) -> Vec<Item> {
+    let mut out = Vec::with_capacity(items.len());
+    for (index, node) in items.iter().enumerate() {
+        let mark = load.enter_item(index);
+        match &node.kind {
+            Kind::Scalar { text, plain } if !plain || scalar::classify(text) == Plain::Text => {
+                let text = text_value(load, rule, text, node.at);
+                out.extend(text.map(|text| Item { at: node.at, value: Value::Text(text) }));
+            }
+            _ => wrong_type(load, "text", node),
+        }
+        load.leave(mark);
+    }
+    out
+}
+
+fn map(load: &mut Load<'_>, keys: &'static Rule, of: &'static Shape, entries: &[Entry<'_>]) -> Vec<(String, At, Item)> {
+    let mut out = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mark = load.enter(&entry.key);
+        let good = (keys.holds)(&entry.key);
+        if !good {
+            load.problem(keys.code, Some(entry.at), format!("the name {}", keys.must), None);
+        }
+        let item = if null(&entry.value) {
+            let help = match of {
+                Shape::Fields(_) => {
+                    "a provider needs at least a `command`; take it out of service with `enabled: false`"
+                }
+                _ => "for an empty text write \"\"; mind the space after the colon",
+            };
+            load.problem(codes::NO_VALUE, Some(entry.at), "the key has no value", Some(help.to_owned()));
+            None
+        } else {
+            shaped(load, of, &entry.value)
+        };
+        if let Some(item) = item.filter(|_| good && !entry.again) {
+            out.push((entry.key.clone().into_owned(), entry.at, item));
+        }
+        load.leave(mark);
+    }
+    out
+}
+
+/// Replaces `${}` in a scalar. `None`: reported. The flag: something was replaced.
+fn replaced<'t>(load: &mut Load<'_>, text: &'t str, at: At) -> Option<(Cow<'t, str>, bool)> {
+    match substitute(text, load) {
+        Ok(done) => Some(done),
+        Err(fault) => {
+            load.problem(fault.code, Some(at), fault.message, fault.help);
+            None
+        }
+    }
+}
+
+fn text_value(load: &mut Load<'_>, rule: &Rule, text: &str, at: At) -> Option<Text> {
+    let (text, replaced) = replaced(load, text, at)?;
+    let long = rule.longest > 0 && text.chars().count() > rule.longest;
+    if long || !(rule.holds)(&text) {
+        let what = if replaced { "what `${...}` gives here " } else { "the text " };
+        let must =
+            if long { format!("must not be longer than {} characters", rule.longest) } else { rule.must.to_owned() };
+        load.problem(rule.code, Some(at), format!("{what}{must}"), None);
+        return None;
+    }
+    Some(Text { text: text.into_owned(), typed: !replaced })
+}
+
+fn scalar(load: &mut Load<'_>, shape: &'static Shape, text: &str, plain: bool, node: &Node<'_>) -> Option<Value> {
+    let typed = if plain { scalar::classify(text) } else { Plain::Text };
+    match (shape, typed) {
+        (Shape::Text(rule), Plain::Text)
+        | (Shape::Scalar(rule), Plain::Text | Plain::Flag(_) | Plain::Whole(_) | Plain::Decimal(_)) => {
+            return text_value(load, rule, text, node.at).map(Value::Text);
+        }
+        (Shape::Text(_) | Shape::Scalar(_), _) | (_, Plain::Null) => {
+            wrong_type(load, shape.wanted(), node);
+            return None;
+        }
+        _ => {}
+    }
+    let (text, replaced) = replaced(load, text, node.at)?;
+    // A number that comes out of `${}` is a number, however the reference was quoted.
+    let meant = if replaced { scalar::classify(text.trim()) } else { typed };
+    let value = match (shape, meant) {
+        (Shape::Flag | Shape::FlagOrNames(_), Plain::Flag(flag)) => Some(Value::Flag(flag)),
+        (Shape::Whole { .. } | Shape::Seconds { .. } | Shape::Decimal { .. }, Plain::Whole(_) | Plain::Decimal(_)) => {
+            return number(load, shape, meant, node.at);
+        }
+        (Shape::Memory, Plain::Whole(_) | Plain::Decimal(_) | Plain::Text) => {
+            return memory(load, text.trim(), node.at).map(Value::Whole);
+        }
+        _ => None,
+    };
+    if value.is_none() && replaced {
+        let message = format!("what `${{...}}` gives here is not {}", shape.wanted());
+        load.problem(codes::WRONG_TYPE, Some(node.at), message, None);
+    } else if value.is_none() {
+        wrong_type(load, shape.wanted(), node);
+    }
+    value
+}
+
+fn number(load: &mut Load<'_>, shape: &Shape, number: Plain, at: At) -> Option<Value> {
+    let value = match number {
+        Plain::Whole(whole) => whole as f64,
+        Plain::Decimal(decimal) => decimal,
+        _ => f64::NAN,
+    };
+    let (min, max) = match shape {
+        Shape::Whole { min, max } => (*min as f64, *max as f64),
+        Shape::Seconds { min } => (*min, MAX_SECONDS),
+        Shape::Decimal { min, max } => (*min, *max),
+        _ => (f64::MIN, f64::MAX),
+    };
+    if !(value >= min && value <= max) {
+        load.problem(codes::BAD_NUMBER, Some(at), format!("the number must be at least {min} and at most {max}"), None);
+        return None;
+    }
+    match shape {
+        Shape::Whole { .. } if value.fract() != 0.0 => {
+            load.problem(codes::WRONG_TYPE, Some(at), "expected a whole number, found a decimal", None);
+            None
+        }
+        Shape::Whole { .. } => Some(Value::Whole(value as u64)),
+        Shape::Seconds { .. } => Duration::try_from_secs_f64(value).ok().map(Value::Seconds),
+        _ => Some(Value::Decimal(value)),
+    }
+}
+
+/// What every container engine takes for the least.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+fn memory(load: &mut Load<'_>, text: &str, at: At) -> Option<u64> {
+    let bytes = scalar::memory(text).filter(|bytes| (LEAST_MEMORY..1 << 60).contains(bytes));
+    if bytes.is_none() {
+        let message = "must be bytes or a number with `k`, `m`, `g` or `t`, and at least `6m`";
+        load.problem(codes::MEMORY, Some(at), message, Some("for example `512m` or `2g`".to_owned()));
+    }
+    bytes
+}
+
+fn find_word(words: &'static [Word], text: &str) -> Option<&'static str> {
+    words.iter().find(|word| word.word == text || word.aliases.contains(&text)).map(|word| word.word)
+}
+
+fn choice(load: &mut Load<'_>, section: &Section, key: &Key, words: &'static [Word], node: &Node<'_>) -> Option<Value> {
+    let text = match &node.kind {
+        Kind::Bad => return None,
+        Kind::Scalar { text, .. } => text,
+        _ => {
+            wrong_type(load, "one word", node);
+            return None;
+        }
+    };
+    let (text, replaced) = replaced(load, text, node.at)?;
+    let found = find_word(words, text.trim());
+    if load.refuse_later(section.id, key.name, found.unwrap_or(&text), node.at) {
+        return None;
+    }
+    if found.is_none() {
+        let names: Vec<&str> =
+            words.iter().map(|w| w.word).filter(|w| super::keys::later(section.id, key.name, w).is_none()).collect();
+        let close = nearest(&text, names.iter().copied()).filter(|_| !replaced);
+        let what = if replaced { "what `${...}` gives here".to_owned() } else { format!("\"{}\"", shown(&text)) };
+        let help = match close {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => format!("accepted: {}", names.join(", ")),
+        };
+        load.problem(codes::NOT_A_CHOICE, Some(node.at), format!("{what} is not a `{}`", key.name), Some(help));
+    }
+    found.map(Value::Word)
+}
+
+fn wrong_type(load: &mut Load<'_>, wanted: &str, node: &Node<'_>) {
+    let (found, plain_text) = match &node.kind {
+        Kind::Bad => return,
+        Kind::List(_) => ("a list", None),
+        Kind::Map(_) => ("a mapping", None),
+        Kind::Scalar { text, plain } => match scalar::classify(text) {
+            _ if !plain => ("text", Some(text)),
+            Plain::Null => ("nothing", None),
+            Plain::Flag(_) => ("true or false", Some(text)),
+            Plain::Whole(_) | Plain::Decimal(_) => ("a number", Some(text)),
+            Plain::Text => ("text", Some(text)),
+        },
+    };
+    let text = plain_text.map(|text| text.to_ascii_lowercase()).unwrap_or_default();
+    let help = match wanted {
+        "text" if matches!(found, "a number" | "true or false") => Some("put it in quotes"),
+        "true or false" if matches!(&*text, "yes" | "on" | "y" | "no" | "off" | "n") => {
+            Some("in YAML 1.2 `yes`, `no`, `on` and `off` are text; write `true` or `false`")
+        }
+        "true or false" if matches!(&*text, "true" | "false") => Some("remove the quotes"),
+        wanted if wanted.contains("number") && scalar::number(&text).is_some() => Some("remove the quotes"),
+        "a list" if !text.is_empty() => Some("write it as a list: [first, second]"),
+        "a mapping" if found == "a list" => Some("write `name: value` lines without the dash"),
+        "a number of seconds" if text.ends_with(['s', 'm', 'h']) => {
+            Some("write the seconds as a number without a unit")
+        }
+        _ => None,
+    };
+    let code: Code = codes::WRONG_TYPE;
+    load.problem(code, Some(node.at), format!("expected {wanted}, found {found}"), help.map(str::to_owned));
+}
+
+// === impl Fields ===
+
+impl Fields {
+    pub(super) fn get(&self, name: &str) -> Option<&Item> {
+        self.items.iter().find(|(key, ..)| key.name == name).map(|(.., item)| item)
+    }
+
+    /// The key as the file spells it.
+    pub(super) fn spelled(&self, name: &'static str) -> &'static str {
+        self.items.iter().find(|(key, ..)| key.name == name).map_or(name, |(_, spelled, _)| spelled)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<(&Text, At)> {
+        self.get(name).and_then(Item::text)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        match self.get(name)?.value {
+            Value::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    pub(super) fn whole(&self, name: &str) -> Option<u64> {
+        match self.get(name)?.value {
+            Value::Whole(whole) => Some(whole),
+            _ => None,
+        }
+    }
+
+    pub(super) fn decimal(&self, name: &str) -> Option<f64> {
+        match self.get(name)?.value {
+            Value::Decimal(decimal) => Some(decimal),
+            _ => None,
+        }
+    }
+
+    pub(super) fn seconds(&self, name: &str) -> Option<Duration> {
+        match self.get(name)?.value {
+            Value::Seconds(seconds) => Some(seconds),
+            _ => None,
+        }
+    }
+
+    pub(super) fn word(&self, name: &str) -> Option<&'static str> {
+        match self.get(name)?.value {
+            Value::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    pub(super) fn list(&self, name: &str) -> &[Item] {
+        match self.get(name).map(|item| &item.value) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn map(&self, name: &str) -> &[(String, At, Item)] {
+        match self.get(name).map(|item| &item.value) {
+            Some(Value::Map(items)) => items,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn section(&self, name: &str) -> Option<&Fields> {
+        match &self.get(name)?.value {
+            Value::Fields(fields) => Some(fields),
+            _ => None,
+        }
+    }
+}
+
+impl Item {
+    pub(super) fn text(&self) -> Option<(&Text, At)> {
+        match &self.value {
+            Value::Text(text) => Some((text, self.at)),
+            _ => None,
+        }
+    }
+}
