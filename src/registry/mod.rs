@@ -6,6 +6,7 @@ mod delivery;
 mod index;
 pub mod names;
 mod own;
+pub mod view;
 
 use std::{
     collections::BTreeMap,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod dispatch;
+pub mod http;
 mod lists;
 mod session;
 mod sessions;

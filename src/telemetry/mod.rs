@@ -2,6 +2,7 @@
 //!
 //! One [`Telemetry`] per gateway; every floor above holds an `Arc` of it.
 
+mod about;
 mod event;
 mod history;
 pub mod logs;
@@ -9,6 +10,7 @@ mod metrics;
 
 use std::{sync::Arc, time::Duration};
 
+pub use about::About;
 pub use event::{Event, StopReason};
 pub use history::{History, Recorded};
 pub use metrics::{CallOutcome, Metrics};

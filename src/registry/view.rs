@@ -1,0 +1,144 @@
+//! The registry as JSON: one shape for the `hangar_*` tools, the admin API and the command line.
+
+use serde_json::{Value, json};
+
+use super::{Registry, Snapshot};
+use crate::{
+    config::{Launch, ProviderSpec},
+    provider::{Provider, ProviderState},
+};
+
+/// One provider in a list: `{provider, state, mode, enabled, tools, ...}`.
+pub fn summary(provider: &Provider) -> Value {
+    let status = provider.status();
+    let catalogue = provider.catalogue();
+    json!({
+        "provider": provider.name,
+        "state": status.state,
+        "mode": provider.spec.launch.mode(),
+        "enabled": true,
+        "description": provider.spec.description,
+        "pid": status.pid,
+        "tools": catalogue.as_ref().map(|c| c.tools.iter().filter(|item| provider.offers(&item.key)).count()),
+        "calls_in_flight": status.in_flight,
+        "starts": status.starts,
+        "consecutive_failures": status.consecutive_failures,
+        "last_error": status.last_failure.map(|failure| failure.cause),
+    })
+}
+
+/// Every provider of the file, in order of their names; `enabled: false` ones as such.
+pub fn list(registry: &Registry) -> Vec<Value> {
+    let snapshot = registry.snapshot();
+    let one = |(name, spec): (&crate::config::ProviderName, &std::sync::Arc<ProviderSpec>)| match snapshot
+        .providers
+        .get(name)
+    {
+        Some(provider) => summary(provider),
+        None => json!({
+            "provider": name,
+            "state": ProviderState::Cold,
+            "mode": spec.launch.mode(),
+            "enabled": false,
+            "description": spec.description,
+        }),
+    };
+    snapshot.config.providers.iter().map(one).collect()
+}
+
+/// Everything about one provider that is no secret.
+pub fn details(provider: &Provider) -> Value {
+    let status = provider.status();
+    let spec = &provider.spec;
+    let mut view = summary(provider);
+    view["uptime_s"] = json!(status.uptime.map(|d| d.as_secs()));
+    view["idle_s"] = json!(status.idle.as_secs());
+    view["retry_after_ms"] = json!(status.retry_after.map(|d| d.as_millis() as u64));
+    view["noise_lines"] = json!(status.noise_lines);
+    view["launch"] = launch(&spec.launch);
+    view["settings"] = json!({
+        "idle_ttl_s": spec.idle_ttl.as_secs_f64(),
+        "health_check_interval_s": spec.health_check_interval.as_secs_f64(),
+        "max_consecutive_failures": spec.max_consecutive_failures,
+        "max_concurrency": spec.max_concurrency.unwrap_or(0),
+        "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
+        "call_timeout_s": spec.call_timeout.as_secs_f64(),
+        "drain_timeout_s": spec.drain_timeout.as_secs_f64(),
+        "tools": {"allow": spec.tools.allow, "deny": spec.tools.deny},
+    });
+    if let Some(catalogue) = provider.catalogue() {
+        let hello = &catalogue.hello;
+        view["protocol_version"] = json!(hello.protocol_version);
+        view["server_info"] = serde_json::from_slice(&hello.server_info).unwrap_or_default();
+        view["capabilities"] = serde_json::from_slice(&hello.capabilities).unwrap_or_default();
+        view["prompts"] = json!(catalogue.prompts.len());
+        view["resources"] = json!(catalogue.resources.len());
+        view["resource_templates"] = json!(catalogue.templates.len());
+    }
+    view
+}
+
+/// How it is launched. Environment and header *names* only; arguments may hold secrets and are counted, not shown.
+fn launch(launch: &Launch) -> Value {
+    match launch {
+        Launch::Subprocess(spec) => json!({
+            "mode": "subprocess",
+            "program": spec.argv.first(),
+            "arguments": spec.argv.len().saturating_sub(1),
+            "cwd": spec.cwd,
+            "env": spec.environment.env.keys().collect::<Vec<_>>(),
+            "env_file": spec.environment.env_files.iter().map(|file| &file.path).collect::<Vec<_>>(),
+        }),
+        Launch::Docker(spec) => json!({
+            "mode": "docker",
+            "image": spec.image,
+            "network": spec.network,
+            "env": spec.environment.env.keys().collect::<Vec<_>>(),
+        }),
+        Launch::Remote(spec) => json!({
+            "mode": "remote",
+            "endpoint": origin(&spec.endpoint),
+            "headers": spec.headers.keys().collect::<Vec<_>>(),
+        }),
+    }
+}
+
+/// Scheme, host, port and path; user, password and query may be secret.
+fn origin(endpoint: &str) -> String {
+    let bare = endpoint.split(['?', '#']).next().unwrap_or_default();
+    match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').map_or((rest, String::new()), |(a, p)| (a, format!("/{p}")));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => String::new(),
+    }
+}
+
+/// Counts by state, and what is in force.
+pub fn overview(snapshot: &Snapshot) -> Value {
+    let mut states = serde_json::Map::new();
+    for provider in snapshot.providers.values() {
+        let count = states.entry(provider.state().as_str()).or_insert(json!(0));
+        *count = json!(count.as_u64().unwrap_or(0) + 1);
+    }
+    json!({
+        "generation": snapshot.generation,
+        "config_sha256": snapshot.sha256,
+        "providers": {"total": snapshot.providers.len(), "by_state": states},
+    })
+}
+
+/// `healthy`, or `degraded` with the reasons.
+pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
+    let mut reasons = Vec::new();
+    for provider in snapshot.providers.values() {
+        let status = provider.status();
+        if matches!(status.state, ProviderState::Degraded | ProviderState::Dead) || status.consecutive_failures > 0 {
+            let cause = status.last_failure.map(|failure| failure.cause);
+            reasons.push(json!({"provider": provider.name, "state": status.state, "cause": cause}));
+        }
+    }
+    (reasons.is_empty(), reasons)
+}
