@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod provider;
 pub mod registry;
 pub mod reload;

@@ -142,3 +142,12 @@ pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
     }
     (reasons.is_empty(), reasons)
 }
+
+/// What the gauges of the metrics show.
+pub fn gauges(snapshot: &Snapshot) -> Vec<(String, &'static str, usize)> {
+    let one = |provider: &std::sync::Arc<Provider>| {
+        let status = provider.status();
+        (provider.name.to_string(), status.state.as_str(), status.in_flight)
+    };
+    snapshot.providers.values().map(one).collect()
+}

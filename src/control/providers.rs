@@ -1,0 +1,145 @@
+//! `hangar_list`, `hangar_details`, `hangar_tools`, `hangar_start`, `hangar_stop`, `hangar_warm`, `hangar_health`.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::{
+    Control,
+    arguments::{Filter, One, Warm},
+    outcome::Outcome,
+};
+use crate::{
+    provider::{CallError, Provider},
+    registry::view,
+    telemetry::StopReason,
+    wire::shallow,
+};
+
+/// Log lines in `hangar_details`.
+const LOG_LINES: usize = 20;
+
+impl Control {
+    pub(super) fn list(&self, filter: &Filter) -> Outcome {
+        let wanted = filter.state_filter.map(|state| json!(state.as_str()));
+        let fits = |provider: &Value| wanted.as_ref().is_none_or(|state| provider["state"] == *state);
+        let providers: Vec<_> = view::list(&self.registry).into_iter().filter(fits).collect();
+        Outcome::ok(&json!({"providers": providers, "count": providers.len()}))
+    }
+
+    pub(super) fn details(&self, one: &One) -> Outcome {
+        match self.find(&one.provider) {
+            Ok(provider) => {
+                let mut view = view::details(&provider);
+                view["log"] = json!(provider.output().tail(LOG_LINES));
+                Outcome::ok(&view)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    pub(super) async fn tools(&self, one: &One) -> Outcome {
+        let provider = match self.find(&one.provider) {
+            Ok(provider) => provider,
+            Err(outcome) => return outcome,
+        };
+        if provider.catalogue().is_none()
+            && let Err(error) = provider.lease().await
+        {
+            return call_error(&error);
+        }
+        let Some(catalogue) = provider.catalogue() else {
+            return Outcome::error(
+                "no_catalogue",
+                "the provider's tools are not known",
+                json!({"provider": provider.name}),
+            );
+        };
+        let tools: Vec<&[u8]> =
+            catalogue.tools.iter().filter(|item| provider.offers(&item.key)).map(|item| &item.raw[..]).collect();
+        let name = shallow::quote(provider.name.as_str());
+        let parts = [b"{\"provider\":", name.as_slice(), b",\"tools\":[", &tools.join(&b","[..]), b"]}"];
+        Outcome::raw(parts.concat(), false)
+    }
+
+    pub(super) async fn start(&self, one: &One) -> Outcome {
+        match self.find(&one.provider) {
+            Ok(provider) => match provider.start().await {
+                Ok(()) => Outcome::ok(&view::summary(&provider)),
+                Err(error) => call_error(&error),
+            },
+            Err(outcome) => outcome,
+        }
+    }
+
+    pub(super) async fn stop(&self, one: &One) -> Outcome {
+        match self.find(&one.provider) {
+            Ok(provider) => {
+                provider.stop(StopReason::Requested, provider.spec.drain_timeout, false).await;
+                Outcome::ok(&view::summary(&provider))
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    pub(super) async fn warm(&self, which: Warm) -> Outcome {
+        let providers: Vec<_> = match which.providers {
+            None => self.registry.snapshot().providers.values().cloned().collect(),
+            Some(names) => {
+                let found: Result<Vec<_>, _> = names.into_vec().iter().map(|name| self.find(name)).collect();
+                match found {
+                    Ok(providers) => providers,
+                    Err(outcome) => return outcome,
+                }
+            }
+        };
+        let starts = join_all(providers.iter().map(|provider| provider.start())).await;
+        let failed = starts.iter().filter(|start| start.is_err()).count();
+        let each: Vec<_> = providers
+            .iter()
+            .zip(&starts)
+            .map(|(provider, start)| {
+                let error =
+                    start.as_ref().err().map(|error| json!({"error": error.name(), "message": error.to_string()}));
+                json!({"provider": provider.name, "state": provider.state(), "success": start.is_ok(), "error": error})
+            })
+            .collect();
+        let answer = json!({"providers": each, "started": each.len() - failed, "failed": failed});
+        if failed == 0 { Outcome::ok(&answer) } else { Outcome::failed_with(&answer) }
+    }
+
+    pub(super) async fn health(&self) -> Outcome {
+        let snapshot = self.registry.snapshot();
+        let probes = snapshot.providers.values().map(|provider| async move {
+            let probe = provider.probe_now().await;
+            let mut view = json!({"provider": provider.name, "state": provider.state()});
+            match &probe {
+                None => {}
+                Some(Ok(took)) => view["answered_ms"] = json!(took.as_secs_f64() * 1e3),
+                Some(Err(error)) => view["error"] = json!(error.to_string()),
+            }
+            (view, matches!(probe, Some(Err(_))))
+        });
+        let probed = join_all(probes).await;
+        let (healthy, reasons) = view::health(&snapshot);
+        let silent = probed.iter().any(|(_, failed)| *failed);
+        let providers: Vec<_> = probed.into_iter().map(|(view, _)| view).collect();
+        let status = if healthy && !silent { "healthy" } else { "degraded" };
+        Outcome::ok(&json!({"status": status, "reasons": reasons, "providers": providers}))
+    }
+
+    /// The provider of that name, or the error that says which there are.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Provider>, Outcome> {
+        self.registry.provider(name).ok_or_else(|| {
+            let help = self.registry.closest_provider(name).map(|name| format!("; did you mean \"{name}\"?"));
+            let message = format!("there is no provider \"{name}\"{}", help.unwrap_or_default());
+            let known: Vec<_> = self.registry.snapshot().providers.keys().map(ToString::to_string).collect();
+            Outcome::error("unknown_provider", message, json!({"provider": name, "known": known}))
+        })
+    }
+}
+
+pub(super) fn call_error(error: &CallError) -> Outcome {
+    Outcome::error(error.name(), error.to_string(), error.details())
+}
