@@ -28,7 +28,7 @@ check: $(DENY) ## formatting, lints, documentation links, licences and origins o
 	cargo fmt --check
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
-	$(DENY) --all-features check licenses bans sources
+	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
@@ -45,6 +45,6 @@ storm: ## a thousand reloads under load, with the release binary: the tests name
 
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):
-	cargo install --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
+	cargo install --locked --force --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
 	mv $(TOOLS)/bin/cargo-deny $@
 	rm -rf $(TOOLS)/build
