@@ -28,7 +28,7 @@ check: $(DENY) ## formatting, lints, documentation links, licences and origins o
 	cargo fmt --check
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
-	$(DENY) --all-features check licenses bans sources
+	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
@@ -40,11 +40,11 @@ integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar
 	integration/run
 
-storm: ## a thousand reloads under load, with the release binary
-	cargo nextest run --release $(FEATURES) --run-ignored all -E 'binary(storm)'
+storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
+	cargo nextest run --release $(FEATURES) --run-ignored all -E 'test(/^storm_/)'
 
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):
-	cargo install --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
+	cargo install --locked --force --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
 	mv $(TOOLS)/bin/cargo-deny $@
 	rm -rf $(TOOLS)/build

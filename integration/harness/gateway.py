@@ -90,7 +90,8 @@ class HttpGateway:
         (config.folder / "run").mkdir(exist_ok=True)
         self.log = config.folder / "gateway.log"
         command = [BINARY, "serve", "--http", "--port", str(self.port), "--config", str(config.path)]
-        command += ["--pid-file", str(config.folder / "run" / "hangar.pid")]
+        self.pid_file = str(config.folder / "run" / "hangar.pid")
+        command += ["--pid-file", self.pid_file]
         report.note("$ " + " ".join(command))
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT,
@@ -126,6 +127,13 @@ class HttpGateway:
         if body is not None:
             self.report.note(f"POST {path} {json.dumps(body)} -> {status} {text[:2000]}")
         return status, text
+
+    def command(self, *arguments):
+        """`hangar ARGUMENTS` beside the running gateway: (exit code, stdout and what follows on stderr)."""
+        env = self.config.environment() | {"HANGAR_PID_FILE": self.pid_file}
+        done = subprocess.run([BINARY, *arguments], env=env, capture_output=True, text=True, timeout=60)
+        self.report.note(f"$ hangar {' '.join(arguments)} -> {done.returncode} {done.stdout[:2000]} {done.stderr[:1000]}")
+        return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def stop(self):
         """SIGTERM; (exit code, seconds, what it left behind)."""

@@ -246,6 +246,8 @@ class Scenario:
         """Sets the reload off; the report, where this way of doing it has one."""
         if self.trigger == "POST":
             return json.loads(self.gateway.request("/api/config/reload", {})[1])
+        if self.trigger == "hangar reload":
+            return json.loads(self.gateway.command("reload", "--json")[1])
         if self.trigger == "tool":
             return self.client.ask("call", name="hangar_reload_config", arguments={})["structuredContent"]
         if self.trigger == "SIGHUP":
@@ -262,6 +264,9 @@ class Scenario:
         if self.trigger == "POST":
             status, text = self.gateway.request("/api/config/reload", {})
             assert status == 422 and json.loads(text)["status"] == "failed", f"{status} {text[:300]}"
+        elif self.trigger == "hangar reload":
+            code, out = self.gateway.command("reload")
+            assert code == 3 and "math" in out, f"exit {code}: {out[:300]}"
         elif self.trigger == "tool":
             answer = self.client.ask("call", name="hangar_reload_config", arguments={})
             assert answer["isError"] and "line" in json.dumps(answer), json.dumps(answer)[:300]
