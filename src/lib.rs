@@ -7,12 +7,14 @@
 //! 3. [`registry`] the current snapshot, names and routes · 2. [`provider`] one provider's life ·
 //! 1. [`transport`] one upstream connection, [`telemetry`] events, logs, metrics · 0. [`config`] the file, [`wire`] the bytes
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod provider;
 pub mod registry;
 pub mod reload;
+pub mod runtime_dir;
 pub mod server;
 pub mod telemetry;
 pub mod transport;

@@ -55,7 +55,8 @@ pub async fn watch_sources(handle: ReloadHandle) {
             }
         };
         let settings = handle.snapshot().config.reload.clone();
-        if !settings.enabled || !differs(attempted.borrow().clone()).await {
+        let known = attempted.borrow().clone();
+        if !settings.enabled || !differs(known).await {
             continue;
         }
         tracing::info!(trigger = trigger.as_str(), "config_file_modified_detected");

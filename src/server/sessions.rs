@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ pub type SessionKey = [u8; 16];
 
 pub struct Sessions {
     by_key: Mutex<HashMap<SessionKey, Entry>>,
+    /// The stdio client: no key leads to it, and it does not expire.
+    keyless: OnceLock<Arc<Session>>,
     telemetry: Arc<Telemetry>,
     born: Instant,
 }
@@ -32,7 +34,7 @@ struct Entry {
 
 impl Sessions {
     pub fn new(telemetry: Arc<Telemetry>) -> Arc<Self> {
-        Arc::new(Self { by_key: Mutex::default(), telemetry, born: Instant::now() })
+        Arc::new(Self { by_key: Mutex::default(), keyless: OnceLock::new(), telemetry, born: Instant::now() })
     }
 
     /// A new session under a fresh key. `None`: the system gave no random bytes.
@@ -50,6 +52,13 @@ impl Sessions {
         all.insert(key, Entry { session: session.clone(), seen: AtomicU64::new(self.now()) });
         self.count(&all);
         Some((key, session))
+    }
+
+    /// Adds the stdio client; once.
+    pub fn keep(&self, session: Arc<Session>) {
+        // A process has one stdin, hence one such client.
+        let _ = self.keyless.set(session);
+        self.count(&self.all());
     }
 
     /// The session of `key`, which is seen alive by this.
@@ -70,12 +79,13 @@ impl Sessions {
     }
 
     pub fn each(&self, mut with: impl FnMut(&Arc<Session>)) {
-        let sessions: Vec<_> = self.all().values().map(|entry| entry.session.clone()).collect();
+        let mut sessions: Vec<_> = self.all().values().map(|entry| entry.session.clone()).collect();
+        sessions.extend(self.keyless.get().cloned());
         sessions.iter().for_each(&mut with);
     }
 
     pub fn len(&self) -> usize {
-        self.all().len()
+        self.all().len() + usize::from(self.keyless.get().is_some())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -107,10 +117,12 @@ impl Sessions {
     /// The gateway stops: every stream ends.
     pub fn close_all(&self) {
         self.all().drain().for_each(|(_, entry)| entry.session.end());
+        self.keyless.get().into_iter().for_each(|session| session.end());
     }
 
     fn count(&self, all: &HashMap<SessionKey, Entry>) {
-        self.telemetry.metrics.sessions.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
+        let count = all.len() + usize::from(self.keyless.get().is_some());
+        self.telemetry.metrics.sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     fn now(&self) -> u64 {

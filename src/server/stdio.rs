@@ -111,6 +111,13 @@ impl Front {
         if frame.kind() != FrameKind::Request {
             return self.gateway.receive(&self.session, frame);
         }
+        if frame.method() == "initialize" {
+            // What a client sends right behind it must find it done.
+            if let Some(answer) = self.gateway.request(&self.session, &frame, relay_to(&self.out)).await {
+                self.send(answer).await;
+            }
+            return;
+        }
         // Never closed.
         let Ok(room) = self.room.clone().acquire_owned().await else { return };
         let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());

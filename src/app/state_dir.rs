@@ -1,0 +1,75 @@
+//! Where the gateway remembers things between runs: `$STATE_DIRECTORY` > `$XDG_STATE_HOME/hangar` >
+//! `~/.local/state/hangar`. Without any of them it remembers nothing, and says so.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+#[derive(Debug, Clone)]
+pub struct StateDir(Option<PathBuf>);
+
+impl StateDir {
+    pub fn locate() -> Self {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        // systemd gives a list when several are configured; the first is ours.
+        let systemd = std::env::var("STATE_DIRECTORY").ok().and_then(|list| list.split(':').next().map(PathBuf::from));
+        let found = systemd
+            .filter(|dir| dir.is_absolute())
+            .or_else(|| var("XDG_STATE_HOME").map(|dir| dir.join("hangar")))
+            .or_else(|| var("HOME").map(|home| home.join(".local/state/hangar")));
+        Self(found.filter(|dir| dir.is_absolute()))
+    }
+
+    pub fn catalogues(&self) -> Option<PathBuf> {
+        self.0.as_ref().map(|dir| dir.join("catalogues"))
+    }
+
+    /// Random, made once per state directory: children bear it, so that what is left of a dead gateway can be told from
+    /// other people's processes.
+    pub fn instance(&self) -> Arc<str> {
+        let known = self.0.as_deref().map(|dir| instance_of(&dir.join("instance")));
+        match known {
+            Some(Ok(id)) => id.into(),
+            other => {
+                if let Some(Err(error)) = other {
+                    tracing::warn!(%error, "state_directory_not_writable");
+                }
+                random_id().into()
+            }
+        }
+    }
+}
+
+fn instance_of(file: &Path) -> io::Result<String> {
+    let read = || std::fs::read_to_string(file).map(|text| text.trim().to_owned()).ok().filter(|id| is_id(id));
+    if let Some(id) = read() {
+        return Ok(id);
+    }
+    let dir = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let scratch = dir.join(format!(".instance.{}", std::process::id()));
+    std::fs::write(&scratch, random_id())?;
+    // Of several gateways that start at this moment one wins; a broken file loses to all.
+    if std::fs::hard_link(&scratch, file).is_err() && read().is_none() {
+        std::fs::rename(&scratch, file)?;
+    }
+    let _ = std::fs::remove_file(&scratch);
+    read().ok_or_else(|| io::Error::other("the file \"instance\" could not be written"))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// 128 random bits as hex digits.
+pub fn random_id() -> String {
+    let mut bytes = [0_u8; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        // No system entropy: still different for every process; nothing secret hangs on it.
+        bytes[..4].copy_from_slice(&std::process::id().to_le_bytes());
+        bytes[8..].copy_from_slice(&fastrand::u64(..).to_le_bytes());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
