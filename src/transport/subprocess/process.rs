@@ -100,7 +100,11 @@ impl Process {
             tokio::select! {
                 report = reports.next() => match report {
                     Some(Report::Rung(reached)) => rung = Some(reached),
-                    Some(Report::Exited(cause)) => ended = Some(cause),
+                    Some(Report::Exited(cause)) => {
+                        ended = Some(cause);
+                        // It left at the end of its stdin before the shim saw that end.
+                        rung = rung.or(self.asked.load(Ordering::Acquire).then_some(Rung::StdinClosed));
+                    }
                     Some(Report::Started(_) | Report::Failed(_)) => {}
                     // The shim is going, and it is the last to go.
                     None => break,
