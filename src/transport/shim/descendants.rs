@@ -111,7 +111,7 @@ mod platform {
         }
 
         #[test]
-        fn a_grandchild_that_left_the_session_is_found_below_us() {
+        fn a_child_is_found_below_us_until_it_is_reaped() {
             let mut child = std::process::Command::new("/bin/sleep").arg("20").spawn().unwrap();
             let found = below();
             assert!(found.iter().any(|d| d.pid.as_raw_nonzero().get().unsigned_abs() == child.id()));

@@ -87,7 +87,7 @@ impl Process {
 
     async fn write(self: Arc<Self>) {
         if let WriterEnd::Stalled { queued } = self.outbox.flush_forever().await {
-            let _ = self.fault.set(format!("does not read its input ({queued} messages waited) and was stopped"));
+            let _ = self.fault.set(format!("does not read its input (messages that wait: {queued}) and was stopped"));
             self.close(Close::Now);
         }
     }
@@ -100,7 +100,11 @@ impl Process {
             tokio::select! {
                 report = reports.next() => match report {
                     Some(Report::Rung(reached)) => rung = Some(reached),
-                    Some(Report::Exited(cause)) => ended = Some(cause),
+                    Some(Report::Exited(cause)) => {
+                        ended = Some(cause);
+                        // It left at the end of its stdin before the shim saw that end.
+                        rung = rung.or(self.asked.load(Ordering::Acquire).then_some(Rung::StdinClosed));
+                    }
                     Some(Report::Started(_) | Report::Failed(_)) => {}
                     // The shim is going, and it is the last to go.
                     None => break,
@@ -202,5 +206,60 @@ impl Link for PipeLink {
 impl Drop for PipeLink {
     fn drop(&mut self) {
         self.0.close(Close::Graceful);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader as StdBufReader, Write};
+
+    use tokio::net::{UnixStream, unix::pipe};
+
+    use super::*;
+    use crate::transport::subprocess::outbox::Bounds;
+
+    /// A shim of our own making: it hears one command and reports what it is told to.
+    fn connect(
+        bounds: Bounds,
+        report: &'static str,
+    ) -> (Connection, std::thread::JoinHandle<String>, std::io::PipeReader) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (reports, commands) = UnixStream::from_std(ours).unwrap().into_split();
+        let (server, stdin) = std::io::pipe().unwrap();
+        let outbox = Outbox::new(pipe::Sender::from_owned_fd(stdin.into()).unwrap(), bounds);
+        let heard = std::thread::spawn(move || {
+            let mut heard = [0];
+            std::io::Read::read_exact(&mut &theirs, &mut heard).unwrap();
+            (&theirs).write_all(report.as_bytes()).unwrap();
+            String::from_utf8(heard.to_vec()).unwrap()
+        });
+        let child = tokio::process::Command::new("true").spawn().unwrap();
+        let (stdout, stderr) = (tokio::spawn(async { sleep(Duration::from_secs(60)).await }), tokio::spawn(async {}));
+        (Process::new(outbox, commands, 1).connect(child, Reports::new(reports), stdout, stderr), heard, server)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_nothing_is_stopped_and_the_exit_says_why() {
+        let bounds = Bounds { stall: Duration::from_millis(100), ..Bounds::default() };
+        let (connection, heard, server) = connect(bounds, "rung term\nsignal 15\n");
+        connection.link.send(Bytes::from(vec![b'x'; 100_000]), Some(1)).unwrap();
+        let exit = connection.exit.await;
+        assert_eq!(heard.join().unwrap(), "t");
+        assert_eq!(exit.to_string(), "does not read its input (messages that wait: 1) and was stopped");
+        assert_eq!(exit.rung, Some(Rung::Term));
+        // What was sent is cut off, and then there is the end: the server cannot wait for more.
+        let mut line = Vec::new();
+        StdBufReader::new(server).read_until(b'\n', &mut line).unwrap();
+        assert!(!line.is_empty() && line.len() < 100_000);
+    }
+
+    #[tokio::test]
+    async fn an_exit_waits_only_a_moment_for_a_reader_that_never_ends() {
+        let (connection, _heard, _server) = connect(Bounds::default(), "code 3\n");
+        let start = std::time::Instant::now();
+        connection.link.close(Close::Now);
+        assert_eq!(connection.exit.await.to_string(), "exited with code 3");
+        assert!(start.elapsed() >= LAST_LINES && start.elapsed() < Duration::from_secs(10));
     }
 }

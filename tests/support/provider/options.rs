@@ -1,0 +1,146 @@
+//! The test provider's command line: how it behaves as a process.
+
+use std::{path::PathBuf, time::Duration};
+
+pub struct Options {
+    pub name: String,
+    pub version: String,
+    /// `--tools a,b,c`: beside the built-in ones.
+    pub tools: Vec<String>,
+    /// Of tools/list; 0 = one page.
+    pub page_size: usize,
+    /// `--start-delay MS`: before anything is read.
+    pub start_delay: Duration,
+    /// `--handshake exit[:CODE] | hang | error`.
+    pub handshake: Handshake,
+    pub ignore_eof: bool,
+    pub ignore_term: bool,
+    /// `--grandchild KIND[,stubborn]`, repeatable.
+    pub grandchildren: Vec<Grandchild>,
+    /// `--noise N`: lines of no JSON on stdout at start.
+    pub noise: usize,
+    /// `--stderr-flood BYTES` before anything is read.
+    pub stderr_flood: usize,
+    /// `--crash-starts N --counter FILE`: the first N starts exit with code 9.
+    pub crash_starts: usize,
+    pub counter: Option<PathBuf>,
+    /// `--log-starts FILE`: appends `start PID` and, when it ends in an orderly way, `stop PID`.
+    pub log_starts: Option<PathBuf>,
+    /// `--pids FILE`: this process and each grandchild appends `PID STARTTIME`.
+    pub pids: Option<PathBuf>,
+    /// `--lifetime S`: nothing that a failed test leaves behind lives longer.
+    pub lifetime: Duration,
+}
+
+pub enum Handshake {
+    Normal,
+    Exit(i32),
+    Hang,
+    Error,
+}
+
+#[derive(Clone, Copy)]
+pub struct Grandchild {
+    pub kind: Kind,
+    /// Catches SIGTERM and lives on.
+    pub stubborn: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// In the server's group, with its pipes.
+    Plain,
+    /// In its own session.
+    Setsid,
+    /// In its own session, its parent gone, its pipes closed.
+    DoubleFork,
+    /// The same, and without any environment.
+    ClearedEnv,
+}
+
+impl Options {
+    /// Panics on an unknown option: a test that misspells one must not pass.
+    pub fn parse(mut args: impl Iterator<Item = String>) -> Self {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
+            match arg.as_str() {
+                "--name" => options.name = value(),
+                "--version" => options.version = value(),
+                "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
+                "--page-size" => options.page_size = number(&value()),
+                "--start-delay" => options.start_delay = Duration::from_millis(number(&value()) as u64),
+                "--handshake" => options.handshake = Handshake::parse(&value()),
+                "--ignore-eof" => options.ignore_eof = true,
+                "--ignore-term" => options.ignore_term = true,
+                "--grandchild" => options.grandchildren.push(Grandchild::parse(&value())),
+                "--noise" => options.noise = number(&value()),
+                "--stderr-flood" => options.stderr_flood = number(&value()),
+                "--crash-starts" => options.crash_starts = number(&value()),
+                "--counter" => options.counter = Some(value().into()),
+                "--log-starts" => options.log_starts = Some(value().into()),
+                "--pids" => options.pids = Some(value().into()),
+                "--lifetime" => options.lifetime = Duration::from_secs(number(&value()) as u64),
+                _ => panic!("unknown option {arg}"),
+            }
+        }
+        options
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "test-provider".into(),
+            version: "1.0.0".into(),
+            tools: Vec::new(),
+            page_size: 0,
+            start_delay: Duration::ZERO,
+            handshake: Handshake::Normal,
+            ignore_eof: false,
+            ignore_term: false,
+            grandchildren: Vec::new(),
+            noise: 0,
+            stderr_flood: 0,
+            crash_starts: 0,
+            counter: None,
+            log_starts: None,
+            pids: None,
+            lifetime: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Handshake {
+    fn parse(text: &str) -> Self {
+        match text.split_once(':').unwrap_or((text, "3")) {
+            ("normal", _) => Self::Normal,
+            ("exit", code) => Self::Exit(code.parse().expect("an exit code")),
+            ("hang", _) => Self::Hang,
+            ("error", _) => Self::Error,
+            _ => panic!("unknown handshake {text}"),
+        }
+    }
+}
+
+impl Grandchild {
+    pub fn parse(text: &str) -> Self {
+        let (kind, stubborn) = match text.split_once(',') {
+            Some((kind, "stubborn")) => (kind, true),
+            None => (text, false),
+            Some(_) => panic!("unknown grandchild {text}"),
+        };
+        let kind = match kind {
+            "plain" => Kind::Plain,
+            "setsid" => Kind::Setsid,
+            "double-fork" => Kind::DoubleFork,
+            "cleared-env" => Kind::ClearedEnv,
+            _ => panic!("unknown grandchild {text}"),
+        };
+        Self { kind, stubborn }
+    }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
