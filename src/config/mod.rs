@@ -7,7 +7,9 @@
 mod codes;
 mod diff;
 pub mod dotenv;
+mod fields;
 mod files;
+mod hints;
 mod identity;
 mod keys;
 mod load;

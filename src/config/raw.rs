@@ -14,8 +14,8 @@ use super::codes;
 const MAX_NODES: usize = 500_000;
 /// Deepest nesting, aliases expanded. The format itself needs 6.
 const MAX_DEPTH: usize = 64;
-/// Problems listed of one file; more are counted, not shown.
-const MAX_PROBLEMS: usize = 200;
+/// Flaws kept of one file; a file with more is no configuration.
+const MAX_PROBLEMS: usize = 500;
 
 /// Line and column in the main file, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -272,7 +272,7 @@ impl<'y> Builder<'y> {
             entry.again = true;
             let message = format!("the key is here twice; the first one is in line {}", before.line);
             let path = self.path_to(&entry.key);
-            self.flaws.push(Flaw { code: codes::DUPLICATE, at: entry.at, message, help: None, path });
+            self.push(Flaw { code: codes::DUPLICATE, at: entry.at, message, help: None, path });
         }
     }
 
@@ -304,7 +304,7 @@ impl<'y> Builder<'y> {
                     format!("the key is given here and comes from the merge key `<<` (line {}) too", entry.at.line);
                 let help = Some("leave it out in one of the two places".to_owned());
                 let path = self.path_to(&entry.key);
-                self.flaws.push(Flaw { code: codes::MERGE, at, message, help, path });
+                self.push(Flaw { code: codes::MERGE, at, message, help, path });
             } else {
                 entries.push(entry.clone());
             }
@@ -312,9 +312,13 @@ impl<'y> Builder<'y> {
     }
 
     fn flaw(&mut self, code: &'static str, at: At, message: String, help: Option<String>) {
+        let path = self.path();
+        self.push(Flaw { code, at, message, help, path });
+    }
+
+    fn push(&mut self, flaw: Flaw) {
         if self.flaws.len() < MAX_PROBLEMS {
-            let path = self.path();
-            self.flaws.push(Flaw { code, at, message, help, path });
+            self.flaws.push(flaw);
         }
     }
 

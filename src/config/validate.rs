@@ -12,10 +12,10 @@ use std::{
 
 use super::{
     Auth, Environment, Secret, Volume, codes,
+    fields::{Fields, Text},
     load::{Load, home_help},
     normalize::{path_of_child, program_path},
     raw::{At, shown},
-    shape::{Fields, Text},
 };
 
 /// The stop of the whole gateway is bounded by 45 s; this leaves some of it for the rest.
