@@ -201,7 +201,7 @@ fn config_of(text: &str) -> Config {
 fn a_default_spelled_out_is_a_default_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    let mut load_in_place = |text: &str| {
+    let load_in_place = |text: &str| {
         fs::write(&path, text).unwrap();
         load(&path).unwrap_or_else(|error| panic!("{:#?}", error.problems)).config
     };

@@ -30,11 +30,6 @@ pub(super) fn meant(section: &Section, typed: &str) -> Option<&'static str> {
 
 /// For an unknown key that is no slip of the pen.
 pub(super) fn unknown(section: &Section, typed: &str) -> Option<String> {
-    let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-    let similar: Vec<&str> = names.iter().copied().filter(|name| typed.len() >= 3 && name.contains(typed)).collect();
-    if !similar.is_empty() {
-        return Some(format!("similar keys are {}", similar.join(", ")));
-    }
     let elsewhere = |other: &&&Section| other.id != section.id && other.keys.iter().any(|key| key.name == typed);
     if let Some(other) = SECTIONS.iter().find(elsewhere) {
         return Some(match other.id {
@@ -42,6 +37,12 @@ pub(super) fn unknown(section: &Section, typed: &str) -> Option<String> {
             "provider" => "it belongs into a provider".to_owned(),
             id => format!("it belongs under `{id}`"),
         });
+    }
+    let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+    let shares_a_word = |name: &&str| name.split('_').any(|word| word == typed);
+    let similar: Vec<&str> = names.iter().copied().filter(shares_a_word).collect();
+    if !similar.is_empty() {
+        return Some(format!("similar keys are {}", similar.join(", ")));
     }
     (names.len() <= 12).then(|| format!("the keys here are {}", names.join(", ")))
 }

@@ -12,6 +12,8 @@ mod files;
 mod hints;
 mod identity;
 mod keys;
+#[cfg(test)]
+mod laws;
 mod load;
 mod locate;
 mod model;

@@ -54,7 +54,7 @@ fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>, owne
         let mark = load.enter(&entry.key);
         match known(section, &entry.key) {
             None => slips.extend(unknown(load, section, entry)),
-            Some((key, spelled)) if allowed(load, section, key, chosen, entry) => {
+            Some((key, spelled)) if allowed(load, section, key, chosen, entry, entries) => {
                 if !entry.again && seen.contains(&key.name) {
                     both_spellings(load, key, entry);
                 } else if let Some(item) = keyed(load, section, key, entry)
@@ -127,6 +127,9 @@ fn unknown(load: &mut Load<'_>, section: &Section, entry: &Entry<'_>) -> Option<
     }
     let meant = hints::meant(section, &entry.key);
     let help = match meant {
+        Some(name) if entry.key.contains(':') => {
+            Some(format!("did you mean `{name}: ...`? A blank belongs behind the colon"))
+        }
         Some(name) => Some(format!("did you mean `{name}`?")),
         None => hints::unknown(section, &entry.key),
     };
@@ -137,15 +140,22 @@ fn unknown(load: &mut Load<'_>, section: &Section, entry: &Entry<'_>) -> Option<
         .map(|key| key.name)
 }
 
-fn allowed(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&str>, entry: &Entry<'_>) -> bool {
-    let (Some((selector, default)), Some(chosen)) = (section.selector, chosen) else { return true };
+fn allowed(
+    load: &mut Load<'_>,
+    section: &Section,
+    key: &Key,
+    chosen: Option<&str>,
+    entry: &Entry<'_>,
+    all: &[Entry<'_>],
+) -> bool {
+    let (Some((selector, _)), Some(chosen)) = (section.selector, chosen) else { return true };
     if key.only.is_empty() || key.only.contains(&chosen) {
         return true;
     }
     let owners = key.only.iter().map(|only| format!("`{selector}: {only}`")).collect::<Vec<_>>().join(" and ");
     let message = format!("this key belongs to {owners}, but here it is `{selector}: {chosen}`");
-    let help =
-        (chosen == default).then(|| format!("add `{selector}: {}`", key.only.first().copied().unwrap_or_default()));
+    let first = key.only.first().copied().unwrap_or_default();
+    let help = (!says(section, all)).then(|| format!("add `{selector}: {first}`"));
     load.problem(codes::OTHER_MODE, Some(entry.at), message, help);
     false
 }
