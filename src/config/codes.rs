@@ -1,6 +1,6 @@
 //! The stable codes of configuration problems. `docs/configuration.md` explains each; a test holds the two together.
 //!
-//! The hundreds say the stage: 00 read, 01 parse, 02 normalize, 03 validate, 09 warning.
+//! The hundreds group them: 00 the file, 01 its form, 02 references, 03 values, 09 warnings.
 
 use super::Code;
 
@@ -64,7 +64,7 @@ codes! {
     BAD_TEXT = "HGR0312", Partly, "a text that is empty or has characters it cannot have";
     MEMORY = "HGR0313", Partly, "a bad amount of memory";
     STOP_TIMES = "HGR0314", No, "stop times that are too long together";
-    AUTH = "HGR0315", No, "credentials that cannot be sent";
+    AUTH = "HGR0315", Partly, "credentials that cannot be sent";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";
@@ -73,10 +73,13 @@ codes! {
 
 /// The stage a code belongs to: `read` | `parse` | `normalize` | `validate`.
 pub(super) fn stage(code: Code) -> &'static str {
-    match code.as_bytes().get(3..5) {
-        Some(b"00") => "read",
-        Some(b"01") => "parse",
-        Some(b"02") => "normalize",
-        _ => "validate",
+    match code {
+        MISSING_KEY | NOT_A_CHOICE | BAD_NUMBER | OTHER_MODE | BOTH_SPELLINGS | NOT_YET => "validate",
+        _ => match code.as_bytes().get(3..5) {
+            Some(b"00") => "read",
+            Some(b"01") => "parse",
+            Some(b"02") => "normalize",
+            _ => "validate",
+        },
     }
 }

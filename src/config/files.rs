@@ -41,12 +41,14 @@ pub(super) enum NoText {
     NotUtf8(u32),
 }
 
+/// The bytes of a file, or why there are none.
+type Taken = Result<Arc<[u8]>, NoText>;
 type Read<'e> = &'e mut dyn FnMut(&Path) -> io::Result<Vec<u8>>;
 
 pub(super) struct Files<'e> {
     read: Read<'e>,
     index: HashMap<PathBuf, usize>,
-    list: Vec<(PathBuf, Result<Arc<[u8]>, NoText>)>,
+    list: Vec<(PathBuf, Taken)>,
 }
 
 impl<'e> Files<'e> {
@@ -54,7 +56,7 @@ impl<'e> Files<'e> {
         Self { read, index: HashMap::new(), list: Vec::new() }
     }
 
-    pub(super) fn bytes(&mut self, path: &Path) -> Result<Arc<[u8]>, NoText> {
+    pub(super) fn bytes(&mut self, path: &Path) -> Taken {
         if let Some((_, known)) = self.index.get(path).and_then(|at| self.list.get(*at)) {
             return known.clone();
         }

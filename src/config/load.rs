@@ -25,7 +25,9 @@ pub(super) struct Load<'e> {
     pub files: Files<'e>,
     variable: &'e dyn Fn(&str) -> Option<OsString>,
     problems: Vec<Problem>,
-    pub warnings: Vec<Problem>,
+    /// Problems beyond [`MAX_PROBLEMS`].
+    hidden: usize,
+    warnings: Vec<Problem>,
     /// Dotted path of where we are.
     trail: String,
 }
@@ -44,6 +46,7 @@ pub(super) fn run(
         files: Files::new(read),
         variable,
         problems: Vec::new(),
+        hidden: 0,
         warnings: Vec::new(),
         trail: String::new(),
     };
@@ -85,10 +88,8 @@ impl<'e> Load<'e> {
         match config {
             Some(config) if self.problems.is_empty() => Ok(Loaded { config, sources, sha256, warnings: self.warnings }),
             _ => {
-                let hidden = self.problems.len().saturating_sub(MAX_PROBLEMS);
-                self.problems.truncate(MAX_PROBLEMS);
-                if let Some(last) = self.problems.last_mut().filter(|_| hidden > 0) {
-                    last.help = Some(format!("{hidden} further problems are not shown"));
+                if let Some(last) = self.problems.last_mut().filter(|_| self.hidden > 0) {
+                    last.help = Some(format!("{} further problems are not shown", self.hidden));
                 }
                 let stages = ["read", "parse", "normalize", "validate"];
                 let found = |stage: &&str| self.problems.iter().any(|p| codes::stage(p.code) == *stage);
@@ -134,7 +135,7 @@ impl<'e> Load<'e> {
     /// A problem of the key we are at. `at`: in the main file.
     pub(super) fn problem(&mut self, code: Code, at: Option<At>, message: impl Into<String>, help: Option<String>) {
         let problem = self.make(code, at, message.into(), help);
-        self.problems.push(problem);
+        self.keep(problem);
     }
 
     /// A problem of a key below the one we are at.
@@ -155,7 +156,15 @@ impl<'e> Load<'e> {
     pub(super) fn problem_in(&mut self, file: &Path, code: Code, at: At, message: String) {
         let mut problem = self.make(code, None, message, None);
         problem.place = Some(Place { file: file.to_owned(), line: at.line, column: at.column });
-        self.problems.push(problem);
+        self.keep(problem);
+    }
+
+    fn keep(&mut self, problem: Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.hidden += 1;
+        }
     }
 
     pub(super) fn warn(

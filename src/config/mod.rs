@@ -7,9 +7,13 @@
 mod codes;
 mod diff;
 pub mod dotenv;
+mod fields;
 mod files;
+mod hints;
 mod identity;
 mod keys;
+#[cfg(test)]
+mod laws;
 mod load;
 mod locate;
 mod model;

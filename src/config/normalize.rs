@@ -12,10 +12,10 @@ use super::{
     LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings, RemoteSpec, RemoteTransport,
     Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls, ToolFilter, ToolPrefix, Volume, codes,
     dotenv,
+    fields::{Fields, Item, Text, Value},
     files::absolute,
     load::{Load, home_help},
     raw::At,
-    shape::{Fields, Item, Value},
     validate::{self, Commands},
 };
 
@@ -381,7 +381,7 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-fn secret(text: &super::shape::Text) -> Secret {
+fn secret(text: &Text) -> Secret {
     Secret::new(text.text.as_str())
 }
 

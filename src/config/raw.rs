@@ -14,8 +14,8 @@ use super::codes;
 const MAX_NODES: usize = 500_000;
 /// Deepest nesting, aliases expanded. The format itself needs 6.
 const MAX_DEPTH: usize = 64;
-/// Problems listed of one file; more are counted, not shown.
-const MAX_PROBLEMS: usize = 200;
+/// Flaws kept of one file; a file with more is no configuration.
+const MAX_PROBLEMS: usize = 500;
 
 /// Line and column in the main file, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -197,7 +197,7 @@ impl<'y> Builder<'y> {
         if self.open.len() + done.depth > MAX_DEPTH || self.nodes > MAX_NODES {
             let message =
                 format!("the file is nested too deeply or too large (limits: {MAX_DEPTH} levels, {MAX_NODES} values)");
-            self.flaw(codes::BUDGET, done.node.at, message, None);
+            self.too_much(done.node.at, message);
             return false;
         }
         if anchor != 0 {
@@ -235,7 +235,7 @@ impl<'y> Builder<'y> {
         }
         let at = self.open.last().map(|open| open.at).unwrap_or_default();
         let message = format!("the file is too large once its aliases are expanded (limit: {MAX_NODES} values)");
-        self.flaw(codes::BUDGET, at, message, None);
+        self.too_much(at, message);
         false
     }
 
@@ -263,6 +263,11 @@ impl<'y> Builder<'y> {
     }
 
     fn mark_duplicates(&mut self, entries: &mut [Entry<'y>]) {
+        // Most maps are small, and for these looking is cheaper than hashing.
+        let small = entries.len() <= 8;
+        if small && entries.iter().enumerate().all(|(n, e)| entries.iter().take(n).all(|other| other.key != e.key)) {
+            return;
+        }
         let mut first: HashMap<Cow<'y, str>, At> = HashMap::with_capacity(entries.len());
         for entry in entries {
             let Some(before) = first.get(&entry.key) else {
@@ -272,7 +277,7 @@ impl<'y> Builder<'y> {
             entry.again = true;
             let message = format!("the key is here twice; the first one is in line {}", before.line);
             let path = self.path_to(&entry.key);
-            self.flaws.push(Flaw { code: codes::DUPLICATE, at: entry.at, message, help: None, path });
+            self.push(Flaw { code: codes::DUPLICATE, at: entry.at, message, help: None, path });
         }
     }
 
@@ -304,7 +309,7 @@ impl<'y> Builder<'y> {
                     format!("the key is given here and comes from the merge key `<<` (line {}) too", entry.at.line);
                 let help = Some("leave it out in one of the two places".to_owned());
                 let path = self.path_to(&entry.key);
-                self.flaws.push(Flaw { code: codes::MERGE, at, message, help, path });
+                self.push(Flaw { code: codes::MERGE, at, message, help, path });
             } else {
                 entries.push(entry.clone());
             }
@@ -312,9 +317,18 @@ impl<'y> Builder<'y> {
     }
 
     fn flaw(&mut self, code: &'static str, at: At, message: String, help: Option<String>) {
+        let path = self.path();
+        self.push(Flaw { code, at, message, help, path });
+    }
+
+    /// Without a path: it could be as long as the file is deep.
+    fn too_much(&mut self, at: At, message: String) {
+        self.push(Flaw { code: codes::BUDGET, at, message, help: None, path: String::new() });
+    }
+
+    fn push(&mut self, flaw: Flaw) {
         if self.flaws.len() < MAX_PROBLEMS {
-            let path = self.path();
-            self.flaws.push(Flaw { code, at, message, help, path });
+            self.flaws.push(flaw);
         }
     }
 

@@ -4,47 +4,16 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{
-    Code, codes,
-    keys::{FILE, Key, MAX_SECONDS, SECTIONS, Section, Shape, Word},
+    codes,
+    fields::{Fields, Item, Text, Value},
+    hints,
+    keys::{FILE, Key, MAX_SECONDS, Section, Shape, Word},
     load::Load,
     raw::{At, Entry, Kind, Node, is_null, shown},
     rules::Rule,
     scalar::{self, Plain},
     substitute::substitute,
 };
-
-/// The right values of one section, in the order of the file.
-#[derive(Debug, Default)]
-pub(super) struct Fields {
-    pub at: At,
-    items: Vec<(&'static Key, &'static str, Item)>,
-}
-
-#[derive(Debug)]
-pub(super) struct Item {
-    pub at: At,
-    pub value: Value,
-}
-
-#[derive(Debug)]
-pub(super) enum Value {
-    Text(Text),
-    Flag(bool),
-    Whole(u64),
-    Decimal(f64),
-    Seconds(Duration),
-    Word(&'static str),
-    List(Vec<Item>),
-    Map(Vec<(String, At, Item)>),
-    Fields(Fields),
-}
-
-#[derive(Debug)]
-pub(super) struct Text {
-    pub text: String,
-    /// Typed like this in the file, so it may be quoted in a problem; `false`: it came out of a `${}`.
-    pub typed: bool,
-}
 
 /// The whole file. `None`: it is not even a mapping with providers.
 pub(super) fn read_file(load: &mut Load<'_>, root: Option<&Node<'_>>) -> Option<Fields> {
@@ -59,7 +28,7 @@ pub(super) fn read_file(load: &mut Load<'_>, root: Option<&Node<'_>>) -> Option<
             load.problem(codes::EMPTY_FILE, Some(node.at), "the file is empty", help());
             None
         }
-        Some(node) => match section(load, &FILE, node)? {
+        Some(node) => match section(load, &FILE, node, node.at)? {
             Item { value: Value::Fields(fields), .. } => Some(fields),
             _ => None,
         },
@@ -70,41 +39,57 @@ fn null(node: &Node<'_>) -> bool {
     matches!(&node.kind, Kind::Scalar { text, plain: true } if is_null(text))
 }
 
-fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>) -> Option<Item> {
+/// `owner`: the place of the key whose value it is.
+fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>, owner: At) -> Option<Item> {
     let Kind::Map(entries) = &node.kind else {
         wrong_type(load, "a mapping", node);
         return None;
     };
     let mut fields = Fields { at: node.at, items: Vec::with_capacity(entries.len()) };
     let chosen = selected(load, section, entries);
-    let mut seen: Vec<&'static Key> = Vec::with_capacity(entries.len());
+    // Keys that are there, and keys that were meant by a slip of the pen: neither is missing.
+    let mut seen: Vec<&'static str> = Vec::with_capacity(entries.len());
+    let mut slips: Vec<&'static str> = Vec::new();
     for entry in entries.iter() {
         let mark = load.enter(&entry.key);
-        if let Some((key, spelled)) = known(load, section, entry)
-            && allowed(load, section, key, chosen, entry)
-        {
-            if !entry.again && seen.iter().any(|other| other.name == key.name) {
-                let both = key.aliases.first().copied().unwrap_or_default();
-                let message = format!("`{}` and `{both}` are the same key; only one of them may be there", key.name);
-                load.problem(codes::BOTH_SPELLINGS, Some(entry.at), message, None);
-            } else if let Some(item) = keyed(load, section, key, entry)
-                && !entry.again
-            {
-                fields.items.push((key, spelled, item));
+        match known(section, &entry.key) {
+            None => slips.extend(unknown(load, section, entry)),
+            Some((key, spelled)) if allowed(load, section, key, chosen, entry, entries) => {
+                if !entry.again && seen.contains(&key.name) {
+                    both_spellings(load, key, entry);
+                } else if let Some(item) = keyed(load, section, key, entry)
+                    && !entry.again
+                {
+                    fields.items.push((key, spelled, item));
+                }
+                if !absent(key, &entry.value) {
+                    seen.push(key.name);
+                }
             }
-            if !absent(key, &entry.value) {
-                seen.push(key);
-            }
+            // A key of another mode without any mode: the mode is what was forgotten.
+            Some(_) if !says(section, entries) => slips.extend(section.keys.iter().map(|key| key.name)),
+            Some(_) => {}
         }
         load.leave(mark);
     }
     for key in section.keys {
         let needed = key.need.iter().any(|need| need.is_empty() || chosen == Some(*need));
-        if needed && !seen.iter().any(|other| other.name == key.name) {
-            missing(load, section, key, chosen, entries, node.at);
+        if needed && !seen.contains(&key.name) && !slips.contains(&key.name) {
+            missing(load, section, key, chosen, entries, owner);
         }
     }
     Some(Item { at: node.at, value: Value::Fields(fields) })
+}
+
+/// Whether the selector is there.
+fn says(section: &Section, entries: &[Entry<'_>]) -> bool {
+    section.selector.is_none_or(|(name, _)| entries.iter().any(|entry| entry.key == name))
+}
+
+fn both_spellings(load: &mut Load<'_>, key: &Key, entry: &Entry<'_>) {
+    let other = key.aliases.first().copied().unwrap_or_default();
+    let message = format!("`{}` and `{other}` are the same key; only one of them may be there", key.name);
+    load.problem(codes::BOTH_SPELLINGS, Some(entry.at), message, None);
 }
 
 /// Whether the value says nothing although it is allowed to stand there.
@@ -127,60 +112,50 @@ fn selected(load: &mut Load<'_>, section: &Section, entries: &[Entry<'_>]) -> Op
     }
 }
 
-fn known(load: &mut Load<'_>, section: &'static Section, entry: &Entry<'_>) -> Option<(&'static Key, &'static str)> {
-    for key in section.keys {
-        if key.name == entry.key {
-            return Some((key, key.name));
-        }
-        if let Some(alias) = key.aliases.iter().find(|alias| **alias == entry.key) {
-            return Some((key, alias));
-        }
-    }
-    if !load.refuse_later(section.id, &entry.key, "", entry.at) {
-        load.problem(codes::UNKNOWN_KEY, Some(entry.at), "unknown key", unknown_help(section, &entry.key));
-    }
-    None
+/// The key, and how it is spelled here.
+fn known(section: &'static Section, typed: &str) -> Option<(&'static Key, &'static str)> {
+    section.keys.iter().find_map(|key| {
+        let mut spellings = std::iter::once(&key.name).chain(key.aliases);
+        spellings.find(|name| **name == typed).map(|spelled| (key, *spelled))
+    })
 }
 
-fn unknown_help(section: &Section, typed: &str) -> Option<String> {
-    let names = section.keys.iter().flat_map(|key| std::iter::once(&key.name).chain(key.aliases)).copied();
-    if let Some(name) = nearest(typed, names) {
-        return Some(format!("did you mean `{name}`?"));
-    }
-    let elsewhere = |other: &&&Section| other.id != section.id && other.keys.iter().any(|key| key.name == typed);
-    if let Some(other) = SECTIONS.iter().find(elsewhere) {
-        return Some(match other.id {
-            "file" => "it belongs at the top of the file".to_owned(),
-            "provider" => "it belongs into a provider".to_owned(),
-            id => format!("it belongs under `{id}`"),
-        });
-    }
-    let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-    (names.len() <= 12).then(|| format!("the keys here are {}", names.join(", ")))
-}
-
-/// The one of `names` that was probably meant.
-pub(super) fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    if typed.len() > 64 {
+/// Reports an unknown key; gives the key that was probably meant.
+fn unknown(load: &mut Load<'_>, section: &Section, entry: &Entry<'_>) -> Option<&'static str> {
+    if load.refuse_later(section.id, &entry.key, "", entry.at) {
         return None;
     }
-    let typed = typed.to_ascii_lowercase().replace(['-', ' '], "_");
-    let scored = names.map(|name| (strsim::damerau_levenshtein(&typed, name), name));
-    let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
-    let close = distance <= (name.len().max(3) / 3).min(3);
-    let begins = typed.len() >= 4 && (name.starts_with(&typed) || typed.starts_with(name) && name.len() >= 4);
-    (close || begins).then_some(name)
+    let meant = hints::meant(section, &entry.key);
+    let help = match meant {
+        Some(name) if entry.key.contains(':') => {
+            Some(format!("did you mean `{name}: ...`? A blank belongs behind the colon"))
+        }
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => hints::unknown(section, &entry.key),
+    };
+    load.problem(codes::UNKNOWN_KEY, Some(entry.at), "unknown key", help);
+    // Of an alias, the key itself.
+    meant
+        .and_then(|name| section.keys.iter().find(|key| key.name == name || key.aliases.contains(&name)))
+        .map(|key| key.name)
 }
 
-fn allowed(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&str>, entry: &Entry<'_>) -> bool {
-    let (Some((selector, default)), Some(chosen)) = (section.selector, chosen) else { return true };
+fn allowed(
+    load: &mut Load<'_>,
+    section: &Section,
+    key: &Key,
+    chosen: Option<&str>,
+    entry: &Entry<'_>,
+    all: &[Entry<'_>],
+) -> bool {
+    let (Some((selector, _)), Some(chosen)) = (section.selector, chosen) else { return true };
     if key.only.is_empty() || key.only.contains(&chosen) {
         return true;
     }
     let owners = key.only.iter().map(|only| format!("`{selector}: {only}`")).collect::<Vec<_>>().join(" and ");
     let message = format!("this key belongs to {owners}, but here it is `{selector}: {chosen}`");
-    let help =
-        (chosen == default).then(|| format!("add `{selector}: {}`", key.only.first().copied().unwrap_or_default()));
+    let first = key.only.first().copied().unwrap_or_default();
+    let help = (!says(section, all)).then(|| format!("add `{selector}: {first}`"));
     load.problem(codes::OTHER_MODE, Some(entry.at), message, help);
     false
 }
@@ -223,14 +198,14 @@ fn keyed(load: &mut Load<'_>, section: &Section, key: &'static Key, entry: &Entr
         let value = choice(load, section, key, words, node)?;
         return Some(Item { at: node.at, value });
     }
-    shaped(load, &key.shape, node)
+    shaped(load, &key.shape, node, entry.at)
 }
 
-fn shaped(load: &mut Load<'_>, shape: &'static Shape, node: &Node<'_>) -> Option<Item> {
+fn shaped(load: &mut Load<'_>, shape: &'static Shape, node: &Node<'_>, owner: At) -> Option<Item> {
     let at = node.at;
     let value = match (shape, &node.kind) {
         (_, Kind::Bad) => return None,
-        (Shape::Fields(inner), _) => return section(load, inner, node),
+        (Shape::Fields(inner), _) => return section(load, inner, node, owner),
         (Shape::Map { keys, of, .. }, Kind::Map(entries)) => Value::Map(map(load, keys, of, entries)),
         (Shape::List { of, filled }, Kind::List(items)) => {
             if *filled && items.is_empty() {
@@ -259,7 +234,8 @@ fn list(load: &mut Load<'_>, of: &'static Shape, items: &[Node<'_>]) -> Vec<Item
     let mut out = Vec::with_capacity(items.len());
     for (index, node) in items.iter().enumerate() {
         let mark = load.enter_item(index);
-        out.extend(shaped(load, of, node));
+        let bad = Item { at: node.at, value: Value::Bad };
+        out.push(shaped(load, of, node, node.at).unwrap_or(bad));
         load.leave(mark);
     }
     out
@@ -299,7 +275,7 @@ fn map(load: &mut Load<'_>, keys: &'static Rule, of: &'static Shape, entries: &[
             load.problem(codes::NO_VALUE, Some(entry.at), "the key has no value", Some(help.to_owned()));
             None
         } else {
-            shaped(load, of, &entry.value)
+            shaped(load, of, &entry.value, entry.at)
         };
         if let Some(item) = item.filter(|_| good && !entry.again) {
             out.push((entry.key.clone().into_owned(), entry.at, item));
@@ -421,15 +397,16 @@ fn choice(load: &mut Load<'_>, section: &Section, key: &Key, words: &'static [Wo
         }
     };
     let (text, replaced) = replaced(load, text, node.at)?;
-    let found = find_word(words, text.trim());
-    if load.refuse_later(section.id, key.name, found.unwrap_or(&text), node.at) {
+    let text = if replaced { text.trim() } else { &*text };
+    let found = find_word(words, text);
+    if load.refuse_later(section.id, key.name, found.unwrap_or(text), node.at) {
         return None;
     }
     if found.is_none() {
         let names: Vec<&str> =
             words.iter().map(|w| w.word).filter(|w| super::keys::later(section.id, key.name, w).is_none()).collect();
-        let close = nearest(&text, names.iter().copied()).filter(|_| !replaced);
-        let what = if replaced { "what `${...}` gives here".to_owned() } else { format!("\"{}\"", shown(&text)) };
+        let close = hints::nearest(text, names.iter().copied()).filter(|_| !replaced);
+        let what = if replaced { "what `${...}` gives here".to_owned() } else { format!("\"{}\"", shown(text)) };
         let help = match close {
             Some(close) => format!("did you mean `{close}`?"),
             None => format!("accepted: {}", names.join(", ")),
@@ -440,115 +417,8 @@ fn choice(load: &mut Load<'_>, section: &Section, key: &Key, words: &'static [Wo
 }
 
 fn wrong_type(load: &mut Load<'_>, wanted: &str, node: &Node<'_>) {
-    let (found, plain_text) = match &node.kind {
-        Kind::Bad => return,
-        Kind::List(_) => ("a list", None),
-        Kind::Map(_) => ("a mapping", None),
-        Kind::Scalar { text, plain } => match scalar::classify(text) {
-            _ if !plain => ("text", Some(text)),
-            Plain::Null => ("nothing", None),
-            Plain::Flag(_) => ("true or false", Some(text)),
-            Plain::Whole(_) | Plain::Decimal(_) => ("a number", Some(text)),
-            Plain::Text => ("text", Some(text)),
-        },
-    };
-    let text = plain_text.map(|text| text.to_ascii_lowercase()).unwrap_or_default();
-    let help = match wanted {
-        "text" if matches!(found, "a number" | "true or false") => Some("put it in quotes"),
-        "true or false" if matches!(&*text, "yes" | "on" | "y" | "no" | "off" | "n") => {
-            Some("in YAML 1.2 `yes`, `no`, `on` and `off` are text; write `true` or `false`")
-        }
-        "true or false" if matches!(&*text, "true" | "false") => Some("remove the quotes"),
-        wanted if wanted.contains("number") && scalar::number(&text).is_some() => Some("remove the quotes"),
-        "a list" if !text.is_empty() => Some("write it as a list: [first, second]"),
-        "a mapping" if found == "a list" => Some("write `name: value` lines without the dash"),
-        "a number of seconds" if text.ends_with(['s', 'm', 'h']) => {
-            Some("write the seconds as a number without a unit")
-        }
-        _ => None,
-    };
-    let code: Code = codes::WRONG_TYPE;
-    load.problem(code, Some(node.at), format!("expected {wanted}, found {found}"), help.map(str::to_owned));
-}
-
-// === impl Fields ===
-
-impl Fields {
-    pub(super) fn get(&self, name: &str) -> Option<&Item> {
-        self.items.iter().find(|(key, ..)| key.name == name).map(|(.., item)| item)
-    }
-
-    /// The key as the file spells it.
-    pub(super) fn spelled(&self, name: &'static str) -> &'static str {
-        self.items.iter().find(|(key, ..)| key.name == name).map_or(name, |(_, spelled, _)| spelled)
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<(&Text, At)> {
-        self.get(name).and_then(Item::text)
-    }
-
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        match self.get(name)?.value {
-            Value::Flag(flag) => Some(flag),
-            _ => None,
-        }
-    }
-
-    pub(super) fn whole(&self, name: &str) -> Option<u64> {
-        match self.get(name)?.value {
-            Value::Whole(whole) => Some(whole),
-            _ => None,
-        }
-    }
-
-    pub(super) fn decimal(&self, name: &str) -> Option<f64> {
-        match self.get(name)?.value {
-            Value::Decimal(decimal) => Some(decimal),
-            _ => None,
-        }
-    }
-
-    pub(super) fn seconds(&self, name: &str) -> Option<Duration> {
-        match self.get(name)?.value {
-            Value::Seconds(seconds) => Some(seconds),
-            _ => None,
-        }
-    }
-
-    pub(super) fn word(&self, name: &str) -> Option<&'static str> {
-        match self.get(name)?.value {
-            Value::Word(word) => Some(word),
-            _ => None,
-        }
-    }
-
-    pub(super) fn list(&self, name: &str) -> &[Item] {
-        match self.get(name).map(|item| &item.value) {
-            Some(Value::List(items)) => items,
-            _ => &[],
-        }
-    }
-
-    pub(super) fn map(&self, name: &str) -> &[(String, At, Item)] {
-        match self.get(name).map(|item| &item.value) {
-            Some(Value::Map(items)) => items,
-            _ => &[],
-        }
-    }
-
-    pub(super) fn section(&self, name: &str) -> Option<&Fields> {
-        match &self.get(name)?.value {
-            Value::Fields(fields) => Some(fields),
-            _ => None,
-        }
-    }
-}
-
-impl Item {
-    pub(super) fn text(&self) -> Option<(&Text, At)> {
-        match &self.value {
-            Value::Text(text) => Some((text, self.at)),
-            _ => None,
-        }
+    if let Some((found, help)) = hints::wrong_type(wanted, node) {
+        let message = format!("expected {wanted}, found {found}");
+        load.problem(codes::WRONG_TYPE, Some(node.at), message, help.map(str::to_owned));
     }
 }

@@ -12,10 +12,10 @@ use std::{
 
 use super::{
     Auth, Environment, Secret, Volume, codes,
+    fields::{Fields, Text},
     load::{Load, home_help},
     normalize::{path_of_child, program_path},
     raw::{At, shown},
-    shape::{Fields, Text},
 };
 
 /// The stop of the whole gateway is bounded by 45 s; this leaves some of it for the rest.
@@ -40,7 +40,7 @@ impl Commands {
     pub(super) fn check(&mut self, load: &mut Load<'_>, program: &Text, at: At, cwd: &Path, environment: &Environment) {
         let mark = load.enter("command");
         let inner = load.enter_item(0);
-        let name = if program.typed { format!("\"{}\"", program.text) } else { "the program".to_owned() };
+        let name = program_shown(program);
         if program.text.trim().is_empty() {
             load.problem(codes::BAD_TEXT, Some(at), "the program's name is empty", None);
         } else {
@@ -98,6 +98,13 @@ impl Commands {
             load.problem_of("cwd", codes::NO_CWD, at, message, home_help(typed));
         }
     }
+}
+
+/// Only the first word: a whole command line in one text may go on with a token.
+fn program_shown(program: &Text) -> String {
+    let first = program.text.split(|c: char| c.is_whitespace() || c == '=').next().unwrap_or_default();
+    let rest = if first.len() < program.text.len() { "…" } else { "" };
+    if program.typed { format!("\"{first}{rest}\"") } else { "the program".to_owned() }
 }
 
 fn not_found(name: &str, program: &str) -> (String, Option<String>) {
