@@ -80,6 +80,9 @@ pub struct SubprocessSpec {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ArgsAt(pub usize);
 
+/// The program name that means this very binary, wherever it lies: `[hangar, demo-server, math]` works without a PATH.
+pub const OWN_PROGRAM: &str = "hangar";
+
 /// What a child process gets beside the allow-list of CONTRACT section 8.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Environment {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Auth, Environment, Secret, Volume, codes,
+    Auth, Environment, OWN_PROGRAM, Secret, Volume, codes,
     fields::{Fields, Text},
     load::{Load, home_help},
     normalize::{path_of_child, program_path},
@@ -76,6 +76,7 @@ impl Commands {
             return *found;
         }
         let found = match program_path(cwd, program) {
+            _ if program == OWN_PROGRAM => Found::Runnable,
             Some(file) => look(&file),
             None => {
                 let looks = path.split(':').map(|dir| look(&cwd.join(dir).join(program)));

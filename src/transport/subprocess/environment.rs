@@ -10,8 +10,8 @@ use std::{
 use rustix::fs::{Access, access};
 
 use crate::{
-    config::{Environment, InheritEnv, ProviderName},
-    transport::{Marker, TransportError},
+    config::{Environment, InheritEnv, OWN_PROGRAM, ProviderName},
+    transport::{Marker, TransportError, shim},
 };
 
 /// Sorted, so that the same configuration gives the same environment.
@@ -91,6 +91,9 @@ fn is_own(key: &OsStr) -> bool {
 pub(super) fn resolve(command: &str, variables: &Variables, cwd: &Path) -> Result<PathBuf, TransportError> {
     if !cwd.is_dir() {
         return Err(open_error(format!("the working directory {} does not exist", cwd.display())));
+    }
+    if command == OWN_PROGRAM {
+        return shim::own_executable().map_err(|e| open_error(format!("hangar's own program file cannot be found: {e}")));
     }
     if command.contains('/') {
         let file = cwd.join(command);
