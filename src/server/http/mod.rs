@@ -1,8 +1,21 @@
 //! The HTTP front: MCP over streamable HTTP, health, metrics and the admin API, on TCP and on the admin socket.
+//!
+//! `accept` owns connections, `guard` looks at every request first, `mcp` and `stream` are the protocol, the rest is the
+//! admin side. One [`Front`] per listener; everything else is shared.
 
-use std::sync::Arc;
+mod accept;
+mod body;
+mod guard;
+mod mcp;
+mod negotiate;
+mod refusal;
+mod routes;
+mod stream;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Gateway, Sessions};
 use crate::{
@@ -21,11 +34,33 @@ pub struct HttpState {
 
 pub enum Listener {
     Tcp(tokio::net::TcpListener),
+    #[cfg(unix)]
     Unix(tokio::net::UnixListener),
 }
 
+/// One listener's view of the gateway.
+struct Front {
+    state: Arc<HttpState>,
+    bound: guard::Bound,
+    /// Becomes true when the gateway stops.
+    stop: watch::Receiver<bool>,
+}
+
 /// Accepts until `stop` becomes true; then lets requests in flight finish (the caller bounds the time).
-pub async fn serve(listener: Listener, state: Arc<HttpState>, mut stop: watch::Receiver<bool>) {
-    let _ = (listener, state);
-    let _ = stop.wait_for(|stop| *stop).await;
+pub async fn serve(listener: Listener, state: Arc<HttpState>, stop: watch::Receiver<bool>) {
+    let bound = guard::Bound::of(&listener);
+    let front = Arc::new(Front { state: state.clone(), bound, stop });
+    // Two listeners sweep twice; the second sweep finds nothing.
+    let sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(state)));
+    accept::run(listener, front).await;
+    drop(sweeper);
+}
+
+/// Forgets abandoned sessions. `server.session_idle_s` is looked up at every turn, so that a reload applies.
+async fn sweep(state: Arc<HttpState>) {
+    loop {
+        let idle = state.gateway.registry.snapshot().config.server.session_idle;
+        tokio::time::sleep((idle / 4).clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
+        state.sessions.sweep(idle);
+    }
 }

@@ -1,0 +1,125 @@
+//! Connections: accepted, bounded in number and in the time a request head may take, ended gracefully.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::{Front, Listener, guard, routes};
+
+/// Connections at one time; beyond it they wait in the system's queue.
+const MAX_CONNECTIONS: usize = 4096;
+/// A request head, and the pause before the next one on the same connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest request head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// After an accept error that is not one connection's own (no file descriptors left).
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Accepts until the gateway stops; returns when the last connection is done.
+pub(super) async fn run(listener: Listener, front: Arc<Front>) {
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let app = routes::router(front.clone());
+    let mut stop = front.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // An error: the one who would stop it is gone.
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let (front, app) = (front.clone(), app.clone());
+        match accepted {
+            Ok((Accepted::Tcp(stream), permit)) => {
+                // Nagle costs 40 ms a call; a socket that refuses the option works all the same.
+                let _ = stream.set_nodelay(true);
+                connections.spawn(connection(stream, front, app, permit));
+            }
+            #[cfg(unix)]
+            Ok((Accepted::Unix(stream), permit)) => drop(connections.spawn(connection(stream, front, app, permit))),
+            Err(error) if of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "http_accept_failed");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(listener: &Listener, room: &Arc<Semaphore>) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
+    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let accepted = match listener {
+        Listener::Tcp(listener) => Accepted::Tcp(listener.accept().await?.0),
+        #[cfg(unix)]
+        Listener::Unix(listener) => Accepted::Unix(listener.accept().await?.0),
+    };
+    Ok((accepted, permit))
+}
+
+/// The peer went away between its arrival and our accept.
+fn of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
+}
+
+async fn connection<S>(stream: S, front: Arc<Front>, app: Router, permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stop = front.stop.clone();
+    let service = service_fn(move |request| answer(front.clone(), app.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(true)
+        // A client that closes its end has gone: its call is dropped, which cancels it upstream.
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "http_connection_ended");
+    }
+    drop(permit);
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn answer(front: Arc<Front>, app: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let request = request.map(Body::new);
+    let visit = match guard::admit(&front, &request) {
+        Ok(visit) => visit,
+        Err(refusal) => return Ok(guard::Visit::default().harden(refusal)),
+    };
+    if let Some(preflight) = visit.preflight(&request) {
+        return Ok(visit.harden(preflight));
+    }
+    let Ok(response) = app.oneshot(request).await;
+    Ok(visit.harden(response))
+}

@@ -1,0 +1,93 @@
+//! Request bodies: bounded in size and in time, one piece when they came as one.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+/// Longest request body. CONTRACT section 8.
+pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Longest time for one.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read and thrown away, at most, so that a client which sends first and reads later sees why it was refused.
+const DISCARD: usize = 4 * MAX_BODY;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why there is no body.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the body is longer than {MAX_BODY} bytes")]
+    TooLong,
+    #[error("the body was not complete within {} s", BODY_TIMEOUT.as_secs())]
+    TooSlow,
+    #[error("the body ended before its time")]
+    Broken,
+}
+
+impl BodyError {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+pub(super) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, BodyError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let read = async {
+        if announced.is_some_and(|length| length > MAX_BODY) {
+            return Err(BodyError::TooLong);
+        }
+        collect(&mut body, announced.unwrap_or_default()).await
+    };
+    let read = timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(BodyError::TooSlow));
+    // Who waits for "100 Continue" has sent nothing yet, and polling the body would invite it.
+    if read == Err(BodyError::TooLong) && !headers.contains_key(header::EXPECT) {
+        discard(&mut body).await;
+    }
+    read
+}
+
+async fn collect(body: &mut Body, announced: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > MAX_BODY {
+            return Err(BodyError::TooLong);
+        }
+        if whole.is_empty() && first.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            // Reserved as it comes, not as announced: a head alone must not cost megabytes.
+            whole.reserve(announced.min(first.len() * 4));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+async fn discard(body: &mut Body) {
+    let mut left = DISCARD;
+    let throw_away = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Out of time: the connection is closed with the refusal, read or not.
+    let _ = timeout(DISCARD_TIMEOUT, throw_away).await;
+}

@@ -1,0 +1,168 @@
+//! Who may ask at all: `Host` and `Origin` are looked at before any route, also before those that do not exist.
+//!
+//! A web page that rebinds its name to this machine still sends its own name as `Host` and itself as `Origin`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{Front, Listener, refusal::Refusal};
+use crate::config::ServerSettings;
+
+/// Where a listener is bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    Tcp(SocketAddr),
+    /// The admin socket: reached by programs of this machine only, so never by a page.
+    Socket,
+}
+
+/// An admitted request, as far as its response depends on who asked.
+#[derive(Default)]
+pub(super) struct Visit {
+    /// An origin that `server.allowed_origins` names: its pages may read our answers.
+    origin: Option<HeaderValue>,
+}
+
+const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
+
+impl Bound {
+    pub fn of(listener: &Listener) -> Self {
+        match listener {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => Self::Tcp(address),
+                // Admits nobody, for nothing is bound to port 0.
+                Err(_) => Self::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
+            },
+            #[cfg(unix)]
+            Listener::Unix(_) => Self::Socket,
+        }
+    }
+}
+
+pub(super) fn admit(front: &Front, request: &Request<Body>) -> Result<Visit, Response> {
+    let snapshot = front.state.gateway.registry.snapshot();
+    check(front.bound, &snapshot.config.server, request).map_err(|refusal| {
+        front.state.telemetry.metrics.refused_requests.inc();
+        tracing::debug!(why = refusal.message, "http_request_refused");
+        refusal.into_response()
+    })
+}
+
+fn check(bound: Bound, settings: &ServerSettings, request: &Request<Body>) -> Result<Visit, Refusal> {
+    let headers = request.headers();
+    let host = match one(headers, header::HOST) {
+        Ok(Some(host)) => host,
+        Ok(None) | Err(()) => {
+            let message = "exactly one Host header is needed";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_host", message));
+        }
+    };
+    // In absolute form the target names a host, too, and must not name another one.
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    if !is_ours(bound, settings, host, 80) || target.is_some_and(|target| !is_ours(bound, settings, target, 80)) {
+        let message = "the Host is not one of this gateway's; further names are allowed by server.allowed_hosts";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "host_not_allowed", message));
+    }
+    let refused = |message| Err(Refusal::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
+    let origin = match one(headers, header::ORIGIN) {
+        Ok(None) => return Ok(Visit::default()),
+        Ok(Some(origin)) => origin,
+        Err(()) => return refused("one Origin header at most"),
+    };
+    if matches!(bound, Bound::Socket) {
+        return refused("a web page has no business on the admin socket");
+    }
+    let plain = origin.trim_end_matches('/');
+    if settings.allowed_origins.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(plain)) {
+        return Ok(Visit { origin: headers.get(header::ORIGIN).cloned() });
+    }
+    let own = match plain.split_once("://") {
+        Some((scheme, host)) if scheme.eq_ignore_ascii_case("http") => is_ours(bound, settings, host, 80),
+        Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => is_ours(bound, settings, host, 443),
+        _ => false,
+    };
+    if own {
+        Ok(Visit::default())
+    } else {
+        refused("the Origin is not this gateway itself; others are allowed by server.allowed_origins")
+    }
+}
+
+/// The header's only value. `Err`: there are several, or it is no text.
+fn one(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        _ => Err(()),
+    }
+}
+
+/// `authority`: `name`, `name:port`, `[v6]`, `[v6]:port`.
+fn is_ours(bound: Bound, settings: &ServerSettings, authority: &str, default_port: u16) -> bool {
+    let Some((name, port)) = split(authority, default_port) else { return false };
+    let allowed = settings.allowed_hosts.iter().any(|known| {
+        known.eq_ignore_ascii_case(name)
+            || split(known, 0).is_some_and(|(n, p)| n.eq_ignore_ascii_case(name) && p == port)
+    });
+    let Bound::Tcp(address) = bound else {
+        return authority.eq_ignore_ascii_case("localhost");
+    };
+    let ip = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let loopback = matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost");
+    allowed || (port == address.port() && (loopback || ip.is_ok_and(|ip| ip == address.ip())))
+}
+
+/// Name (brackets of an IPv6 address included) and port.
+fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
+    let name_end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (name, rest) = authority.split_at_checked(name_end)?;
+    let port = match rest.strip_prefix(':') {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        None if rest.is_empty() => default_port,
+        _ => return None,
+    };
+    (!name.is_empty()).then_some((name, port))
+}
+
+impl Visit {
+    /// A browser asks first before a page of an allowed origin speaks MCP.
+    pub fn preflight(&self, request: &Request<Body>) -> Option<Response> {
+        let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let ours = request.method() == Method::OPTIONS && request.uri().path() == "/mcp";
+        if !(self.origin.is_some() && asks && ours) {
+            return None;
+        }
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let headers = response.headers_mut();
+        let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
+        put(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE");
+        put(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Accept, Authorization, Content-Type, Last-Event-ID, Mcp-Protocol-Version, Mcp-Session-Id",
+        );
+        put(header::ACCESS_CONTROL_MAX_AGE, "600");
+        Some(response)
+    }
+
+    /// The headers that every response bears.
+    pub fn harden(self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(origin) = self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Mcp-Session-Id"));
+            headers.append(header::VARY, VARY_ORIGIN);
+        }
+        response
+    }
+}

@@ -1,0 +1,144 @@
+//! Server-sent events: the messages of one call and its answer, or a session's general messages.
+
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    server::{SessionKey, Sessions},
+    wire,
+};
+
+/// Between two signs of life on a stream with nothing to say; proxies close what is silent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// An answer on its way: a request's, or a batch's. `None`: there is none.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+
+/// Keeps a session young that a long request or stream belongs to: its silence is counted from the end of it.
+pub(super) struct Presence {
+    pub sessions: Arc<Sessions>,
+    pub key: SessionKey,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // Found is seen. Gone already: as well.
+        let _ = self.sessions.find(&self.key);
+    }
+}
+
+/// The stream of one call that is still running.
+pub(super) struct CallStream {
+    /// A task of its own: the call's time runs also while the client does not read. Dropping it cancels the call.
+    answer: AbortOnDropHandle<Option<Bytes>>,
+    messages: mpsc::Receiver<Bytes>,
+    beat: Interval,
+    _presence: Presence,
+}
+
+impl CallStream {
+    pub fn new(answer: Answer, messages: mpsc::Receiver<Bytes>, presence: Presence) -> Self {
+        let answer = AbortOnDropHandle::new(tokio::spawn(answer));
+        Self { answer, messages, beat: beat(), _presence: presence }
+    }
+
+    /// `first` goes ahead of everything else.
+    pub fn response(self, first: Bytes) -> Response {
+        let rest = stream::unfold(Some(self), |running| async {
+            let mut running = running?;
+            let (event, over) = running.next().await;
+            Some((event, (!over).then_some(running)))
+        });
+        respond(first, rest)
+    }
+
+    /// The next piece, and whether it is the last.
+    async fn next(&mut self) -> (Bytes, bool) {
+        tokio::select! {
+            biased;
+            Some(message) = self.messages.recv() => (event(message), false),
+            answer = &mut self.answer => {
+                // A panic in a call ends its stream without an answer.
+                (last_events(&mut self.messages, answer.ok().flatten()), true)
+            }
+            _ = self.beat.tick() => (COMMENT, false),
+        }
+    }
+}
+
+/// What was relayed while the answer came, then the answer, as one piece.
+pub(super) fn last_events(messages: &mut mpsc::Receiver<Bytes>, answer: Option<Bytes>) -> Bytes {
+    let mut left: Vec<Bytes> = std::iter::from_fn(|| messages.try_recv().ok()).chain(answer).map(event).collect();
+    match left.len() {
+        1 => left.pop().unwrap_or_default(),
+        _ => left.concat().into(),
+    }
+}
+
+/// A stream that is complete already.
+pub(super) fn finished(events: Bytes) -> Response {
+    respond(events, stream::empty())
+}
+
+/// A session's general messages, until it or the gateway ends, or another stream takes its place.
+pub(super) fn general(
+    messages: mpsc::Receiver<Bytes>,
+    over: CancellationToken,
+    stop: watch::Receiver<bool>,
+    presence: Presence,
+) -> Response {
+    let state = (messages, over, stop, presence, beat());
+    let events = stream::unfold(state, |(mut messages, over, mut stop, presence, mut beat)| async move {
+        let piece = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return None,
+            () = over.cancelled() => return None,
+            message = messages.recv() => event(message?),
+            _ = beat.tick() => COMMENT,
+        };
+        Some((piece, (messages, over, stop, presence, beat)))
+    });
+    respond(COMMENT, events)
+}
+
+/// One message as an event; its text must be one line.
+pub(super) fn event(message: Bytes) -> Bytes {
+    [b"event: message\ndata: ".as_slice(), &wire::one_line(message), b"\n\n"].concat().into()
+}
+
+/// A response that streams `pieces`, each a whole number of events or comments.
+pub(super) fn respond(first: Bytes, pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    use futures_util::StreamExt;
+    let pieces = stream::iter([first]).chain(pieces).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// The first beat comes after one pause.
+pub(super) fn beat() -> Interval {
+    let mut beat = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
+/// What a client gets before anything has happened.
+pub(super) fn comment() -> Bytes {
+    COMMENT
+}
