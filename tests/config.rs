@@ -344,3 +344,11 @@ fn a_prefix_of_a_file_never_invents_anything() {
     }
     assert!(accepted > 0);
 }
+
+#[test]
+fn the_example_loads_as_it_stands() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+    let loaded = config::load(&path).unwrap_or_else(|error| panic!("{:#?}", error.problems));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert!(!loaded.config.providers.is_empty());
+}

@@ -65,6 +65,8 @@ pub struct Reloader {
     shared: Arc<Shared>,
     /// The configuration that the process was started with: what needs a restart is told against this one.
     booted: Option<Arc<Config>>,
+    /// The load that the current snapshot was made from.
+    in_force: Option<Loaded>,
     apply: Box<dyn Fn(&Config) + Send>,
 }
 
@@ -80,7 +82,7 @@ impl Reloader {
             retirements: TaskTracker::new(),
         });
         let handle = ReloadHandle { requests: sender, shared: shared.clone() };
-        (Self { requests, shared, booted: None, apply: Box::new(apply) }, handle)
+        (Self { requests, shared, booted: None, in_force: None, apply: Box::new(apply) }, handle)
     }
 
     /// Until the gateway stops; then retires everything.
@@ -140,7 +142,7 @@ impl Reloader {
             let event = Event::ConfigurationReloadRequested { requested_by, generation, graceful, dry_run, verify };
             telemetry.emit(event);
         }
-        let outcome = source::load_stable(&self.shared.path).await;
+        let outcome = source::load_stable(&self.shared.path, self.in_force.as_ref()).await;
         self.shared.remember_attempt(&outcome);
         let result = match outcome {
             Ok(loaded) => self.put_in_force(loaded, trigger, options, began).await,
@@ -185,14 +187,14 @@ impl Reloader {
             return Ok(report);
         }
         let relist = report.changes_something() || now.config.server != loaded.config.server;
-        self.commit(plan, &loaded, &mut report, options.graceful, began);
+        self.commit(plan, loaded, &mut report, options.graceful, began);
         if changed && relist {
             registry.announce();
         }
         Ok(report)
     }
 
-    fn commit(&mut self, plan: Plan, loaded: &Loaded, report: &mut ReloadReport, graceful: bool, began: Instant) {
+    fn commit(&mut self, plan: Plan, loaded: Loaded, report: &mut ReloadReport, graceful: bool, began: Instant) {
         let Plan { next, retire, fresh } = plan;
         report.generation = next.generation;
         self.booted.get_or_insert_with(|| next.config.clone());
@@ -200,6 +202,7 @@ impl Reloader {
         self.shared.registry.commit(next);
         report.duration_ms = milliseconds(began);
         (self.apply)(&loaded.config);
+        self.in_force = Some(loaded);
         report.draining = retire::retire(&self.shared.retirements, retire, graceful);
     }
 }

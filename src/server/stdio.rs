@@ -44,7 +44,7 @@ pub async fn serve(
     let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
     let mut lines = Lines::new(MAX_MESSAGE);
     while !matches!(input.read_buf(lines.room()).await, Ok(0) | Err(_)) {
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.next_line() {
             match line {
                 Line::Message(text) | Line::Noise(text) => front.line(text).await,
                 Line::Oversize => {

@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// The next complete line, if there is one.
-    pub fn next(&mut self) -> Option<Line> {
+    pub fn next_line(&mut self) -> Option<Line> {
         loop {
             let Some(newline) = self.find_newline() else { return self.incomplete() };
             let mut raw = self.buffer.split_to(newline);
@@ -125,7 +125,7 @@ mod tests {
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
             lines.room().extend_from_slice(now);
-            out.extend(std::iter::from_fn(|| lines.next()));
+            out.extend(std::iter::from_fn(|| lines.next_line()));
             rest = later;
         }
         (out, lines.rest())
@@ -160,7 +160,7 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..10_000 {
             lines.room().extend_from_slice(&[b'x'; 5000]);
-            seen.extend(std::iter::from_fn(|| lines.next()));
+            seen.extend(std::iter::from_fn(|| lines.next_line()));
             assert!(lines.buffer.capacity() < 400_000);
         }
         assert_eq!(seen, [Line::Oversize]);
@@ -173,11 +173,11 @@ mod tests {
         big.push(b'\n');
         for chunk in big.chunks(CHUNK) {
             lines.room().extend_from_slice(chunk);
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.next_line() {
                 assert!(matches!(line, Line::Message(text) if text.len() == 10_000_000));
             }
         }
-        assert_eq!(lines.next(), None);
+        assert_eq!(lines.next_line(), None);
         assert!(lines.buffer.capacity() <= KEEP);
     }
 

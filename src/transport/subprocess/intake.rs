@@ -18,7 +18,7 @@ const STDERR_CHUNK: usize = 64 * 1024;
 pub(super) async fn read_messages(stdout: pipe::Receiver, inbound: Arc<dyn Inbound>, output: Arc<OutputRing>) {
     let mut lines = Lines::new(MAX_MESSAGE);
     drain(&stdout, &mut lines, Lines::room, |lines| {
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.next_line() {
             deliver(line, &*inbound, &output);
         }
     })
