@@ -46,6 +46,7 @@ impl Lines {
     }
 
     /// The next complete line, if there is one.
+    #[allow(clippy::should_implement_trait)] // `None` means "not yet", which an iterator must not say
     pub fn next(&mut self) -> Option<Line> {
         loop {
             let Some(newline) = self.find_newline() else { return self.incomplete() };

@@ -124,6 +124,7 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
     ProviderSpec {
         launch: Launch::Subprocess(SubprocessSpec {
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+            args_at: hangar::config::ArgsAt(1),
             cwd: PathBuf::from("/"),
             environment: Environment { env, ..Environment::default() },
         }),
