@@ -15,9 +15,11 @@ mod output;
 mod remote;
 pub mod shim;
 mod subprocess;
+mod sweep;
 
 pub use output::OutputRing;
 pub use subprocess::set_shim_executable;
+pub use sweep::sweep;
 
 /// Largest line (stdio) or message (HTTP body, SSE event) taken from an upstream. CONTRACT section 8.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;

@@ -128,14 +128,3 @@ async fn an_open_that_is_given_up_half_way_leaves_nothing() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn a_shim_that_is_killed_takes_its_server_along_and_is_told() {
-    let mut rig = Rig::start(&["--ignore-eof", "--ignore-term"]).await;
-    let server = Being::of(rig.link.pid().unwrap()).unwrap();
-    let shim = i32::try_from(server.parent()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
-    let exit = rig.exit().await;
-    assert_eq!(exit.cause.to_owned(), ExitCause::Lost("was lost: its shim was killed by signal 9".into()));
-    eventually("gone", Duration::from_secs(1), || (!server.lives()).then_some(())).await;
-}

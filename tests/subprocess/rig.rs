@@ -60,11 +60,15 @@ impl Rig {
     }
 
     pub async fn open(spec: ProviderSpec) -> Result<Self, TransportError> {
+        Self::open_marked(spec, "test-instance", "test-generation").await
+    }
+
+    pub async fn open_marked(spec: ProviderSpec, instance: &str, generation: &str) -> Result<Self, TransportError> {
         transport::set_shim_executable(env!("CARGO_BIN_EXE_hangar"));
         let (messages, received) = mpsc::unbounded_channel();
         let (failures, failed) = mpsc::unbounded_channel();
         let output = Arc::new(OutputRing::default());
-        let marker = Marker { instance: "test-instance".into(), generation: "test-generation".into() };
+        let marker = Marker { instance: instance.into(), generation: generation.into() };
         let name = ProviderName::new("math").unwrap();
         let inbox = Arc::new(Inbox { messages, failures });
         let Connection { link, exit } = transport::open(&name, &spec, &marker, Arc::clone(&output), inbox).await?;
@@ -120,6 +124,7 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
     ProviderSpec {
         launch: Launch::Subprocess(SubprocessSpec {
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+            args_at: hangar::config::ArgsAt(1),
             cwd: PathBuf::from("/"),
             environment: Environment { env, ..Environment::default() },
         }),

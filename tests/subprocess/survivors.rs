@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use hangar::transport::Close;
+use hangar::transport::{Close, Marker};
+use rustix::process::Signal;
 
 use crate::rig::{Being, PROVIDER, Rig, STOP, eventually, recorded, spec};
 
@@ -129,14 +130,61 @@ matrix! {
 async fn signals_meant_for_the_gateway_do_not_end_a_shim() {
     let mut rig = Rig::start(&[]).await;
     let shim = Being::of(rig.link.pid().unwrap()).unwrap().parent();
-    let shim = i32::try_from(shim).ok().and_then(rustix::process::Pid::from_raw).unwrap();
-    use rustix::process::Signal;
-    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
-        rustix::process::kill_process(shim, signal).unwrap();
+    for ignored in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        signal(shim, ignored);
     }
     assert_eq!(rig.text("echo", serde_json::json!({"a": 1})).await, r#"{"a":1}"#);
     // ... and SIGTERM to it begins at the TERM rung.
-    rustix::process::kill_process(shim, Signal::TERM).unwrap();
+    signal(shim, Signal::TERM);
     let exit = rig.exit().await;
     assert_eq!(exit.rung, Some(hangar::transport::Rung::Term));
+}
+
+#[tokio::test]
+async fn a_shim_that_is_killed_is_told_and_what_it_left_is_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let options = options(true, &pids);
+    // The descendant without environment carries no marker: the one gap that is left.
+    let cleared = options.iter().position(|o| o.starts_with("cleared-env")).unwrap();
+    let options: Vec<&str> = options
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != cleared && *i + 1 != cleared)
+        .map(|(_, o)| o.as_str())
+        .collect();
+    let mut rig = Rig::start(&options).await;
+    let all =
+        eventually("four run", Duration::from_secs(10), || Some(recorded(&pids)).filter(|all| all.len() == 4)).await;
+    let shim = Being::of(rig.link.pid().unwrap()).unwrap().parent();
+    signal(shim, Signal::KILL);
+    let exit = rig.exit().await;
+    assert_eq!(exit.to_string(), "was lost: its shim was killed by signal 9");
+    assert!(all.iter().all(|b| !b.lives()), "{:?}", all.iter().filter(|b| b.lives()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_sweep_ends_other_generations_of_its_instance_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let options = options(true, &pids);
+    let argv: Vec<&str> = std::iter::once(PROVIDER).chain(options.iter().map(String::as_str)).collect();
+    let mut old = Rig::open_marked(spec(&argv, &[]), "sweep-1", "old").await.unwrap();
+    let all = everybody(&pids).await;
+    let mut mine = Rig::open_marked(spec(&[PROVIDER], &[]), "sweep-1", "new").await.unwrap();
+    let mut strangers = Rig::open_marked(spec(&[PROVIDER], &[]), "sweep-2", "old").await.unwrap();
+    let marker = Marker { instance: "sweep-1".into(), generation: "new".into() };
+    let found = tokio::task::spawn_blocking(move || hangar::transport::sweep(&marker)).await.unwrap();
+    // Its shim was alive, so that even the one without environment is gone.
+    assert!(found >= 5, "{found}: all but that one carry the marker");
+    assert!(all.iter().all(|b| !b.lives()));
+    assert_eq!(old.exit().await.rung, Some(hangar::transport::Rung::Kill));
+    for rig in [&mut mine, &mut strangers] {
+        assert_eq!(rig.text("echo", serde_json::json!({})).await, "{}");
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }

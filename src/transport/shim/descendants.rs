@@ -1,11 +1,12 @@
 //! Everything below a shim: found in `/proc`, since a descendant may have left the server's group and session.
 
+pub(in crate::transport) use platform::marked;
 pub(super) use platform::{adopt_orphans, below, die_with_parent};
 
 use rustix::process::{Pid, Signal};
 
-/// One process below the shim.
-pub(super) struct Descendant {
+/// One process below a shim, or once below one.
+pub(in crate::transport) struct Descendant {
     pub(super) pid: Pid,
     /// Its process group.
     pub(super) group: i32,
@@ -14,8 +15,13 @@ pub(super) struct Descendant {
 }
 
 impl Descendant {
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(in crate::transport) fn signal(&self, signal: Signal) {
         platform::signal(self, signal);
+    }
+
+    /// It is a shim, which ends everything below it before it goes.
+    pub(in crate::transport) fn is_shim(&self) -> bool {
+        platform::second_argument(self.pid).as_deref() == Some(super::COMMAND.as_bytes())
     }
 }
 
@@ -61,6 +67,30 @@ mod platform {
             }
         }
         found
+    }
+
+    /// All processes of ours whose first environment satisfies `test`, as `NAME=VALUE` entries.
+    pub(in crate::transport) fn marked(test: impl Fn(&[&[u8]]) -> bool) -> Vec<Descendant> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+        let own = getpid().as_raw_nonzero().get();
+        let carries = |pid: &i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            test(&environment.split(|b| *b == 0).collect::<Vec<_>>())
+        };
+        pids.filter(|pid| *pid != own)
+            .filter_map(|pid| {
+                // The start time first: if the number is reused in between, the signal is not sent.
+                let stat = Stat::read(pid).filter(|s| !s.zombie)?;
+                let found = Descendant { pid: Pid::from_raw(pid)?, group: stat.group, started: stat.started };
+                carries(&pid).then_some(found)
+            })
+            .collect()
+    }
+
+    pub(super) fn second_argument(pid: Pid) -> Option<Vec<u8>> {
+        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+        line.split(|b| *b == 0).nth(1).map(<[u8]>::to_vec)
     }
 
     /// Open, then check, then signal: the number may have been reused since [`below`] looked.
@@ -141,6 +171,14 @@ mod platform {
 
     pub(in super::super) fn below() -> Vec<Descendant> {
         Vec::new()
+    }
+
+    pub(in crate::transport) fn marked(_test: impl Fn(&[&[u8]]) -> bool) -> Vec<Descendant> {
+        Vec::new()
+    }
+
+    pub(super) fn second_argument(_pid: rustix::process::Pid) -> Option<Vec<u8>> {
+        None
     }
 
     pub(super) fn signal(target: &Descendant, signal: Signal) {

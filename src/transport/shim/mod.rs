@@ -32,7 +32,7 @@ use rustix::process::{Pid, Signal};
 use super::{ExitCause, handover};
 use handover::{Handed, Report};
 
-mod descendants;
+pub(super) mod descendants;
 mod ladder;
 mod signals;
 

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Connection, Inbound, Marker, OutputRing, TransportError,
     handover::{self, Handed, Report},
-    shim,
+    shim, sweep,
 };
 use crate::config::{ProviderName, StopTimes, SubprocessSpec};
 use environment::Variables;
@@ -53,7 +53,9 @@ pub(super) async fn open(
     output: Arc<OutputRing>,
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
-    let variables = environment::build(&spec.environment, std::env::vars_os(), name, marker);
+    let mut variables = environment::build(&spec.environment, std::env::vars_os(), name, marker);
+    let id = format!("{:016x}", fastrand::u64(..));
+    variables.insert(sweep::CONNECTION.into(), id.clone().into());
     let argv0 = spec.argv.first().ok_or_else(|| TransportError::Open("the command is empty".into()))?;
     let program = environment::resolve(argv0, &variables, &spec.cwd)?;
     let mut shim = shim_command(name, stop)?;
@@ -74,7 +76,7 @@ pub(super) async fn open(
     };
     let stdout = tokio::spawn(intake::read_messages(stdout, inbound, Arc::clone(&output)));
     let stderr = tokio::spawn(intake::read_stderr(stderr, output));
-    let process = Process::new(Outbox::new(stdin, Bounds::default()), commands, pid);
+    let process = Process::new(Outbox::new(stdin, Bounds::default()), commands, pid, id);
     Ok(process.connect(child, reports, stdout, stderr))
 }
 

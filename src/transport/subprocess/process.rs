@@ -24,6 +24,7 @@ use super::outbox::{Outbox, WriterEnd};
 use crate::transport::{
     Close, Connection, Exit, ExitCause, Link, Rung, TransportError,
     handover::{Report, TERM_NOW},
+    sweep,
 };
 
 /// The last lines are in the pipe when the shim is reaped, unless somebody still holds its other end.
@@ -36,6 +37,8 @@ pub(super) struct Process {
     outbox: Outbox,
     commands: OwnedWriteHalf,
     pid: u32,
+    /// In the environment of everything the server starts.
+    id: String,
     /// It was asked to stop.
     asked: AtomicBool,
     /// Why we ended it, when it was its own fault.
@@ -55,8 +58,8 @@ struct Intake {
 }
 
 impl Process {
-    pub(super) fn new(outbox: Outbox, commands: OwnedWriteHalf, pid: u32) -> Arc<Self> {
-        Arc::new(Self { outbox, commands, pid, asked: AtomicBool::new(false), fault: OnceLock::new() })
+    pub(super) fn new(outbox: Outbox, commands: OwnedWriteHalf, pid: u32, id: String) -> Arc<Self> {
+        Arc::new(Self { outbox, commands, pid, id, asked: AtomicBool::new(false), fault: OnceLock::new() })
     }
 
     pub(super) fn connect(
@@ -122,6 +125,11 @@ impl Process {
         let status = shim.wait().await;
         // A shim that was killed leaves the gateway's end of stdin open; sends must fail from here on.
         self.outbox.close();
+        if ended.is_none() {
+            // Killed: it could not end what is below it. The server itself died with it.
+            let id = self.id.clone();
+            let _ = tokio::task::spawn_blocking(move || sweep::sweep_connection(&id)).await;
+        }
         intake.finish(deaf != Deaf::No).await;
         let cause = match self.fault.get() {
             Some(fault) => ExitCause::Lost(fault.clone()),
@@ -236,7 +244,11 @@ mod tests {
         });
         let child = tokio::process::Command::new("true").spawn().unwrap();
         let (stdout, stderr) = (tokio::spawn(async { sleep(Duration::from_secs(60)).await }), tokio::spawn(async {}));
-        (Process::new(outbox, commands, 1).connect(child, Reports::new(reports), stdout, stderr), heard, server)
+        (
+            Process::new(outbox, commands, 1, "test".into()).connect(child, Reports::new(reports), stdout, stderr),
+            heard,
+            server,
+        )
     }
 
     #[tokio::test]
