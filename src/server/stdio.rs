@@ -47,7 +47,7 @@ pub async fn serve(
         while let Some(line) = lines.next_line() {
             match line {
                 Line::Message(text) | Line::Noise(text) => front.line(text).await,
-                Line::Oversize => {
+                Line::Oversize { .. } => {
                     let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
                     front.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
                 }

@@ -199,6 +199,22 @@ fn good_id(raw: &[u8]) -> bool {
     }
 }
 
+/// The number a response answers, from the first bytes of a text that is not there as a whole.
+pub(super) fn answered_id(start: &[u8]) -> Option<u64> {
+    let (mut id, mut response) = (None, true);
+    let mut scanner = Scanner::new(start, MAX_DEPTH);
+    // Fails where the text is cut off; what came before has been seen.
+    let _cut_off = scanner.object(|scanner, key| {
+        response &= key.inner.of(start) != b"method";
+        let place = scanner.value()?;
+        if key.inner.of(start) == b"id" {
+            id = std::str::from_utf8(place.of(start)).ok().and_then(|text| text.parse().ok());
+        }
+        Ok(())
+    });
+    id.filter(|_| response)
+}
+
 impl FrameError {
     /// The JSON-RPC error code that answers it.
     pub fn code(&self) -> i32 {

@@ -18,8 +18,9 @@ pub enum Line {
     Message(Bytes),
     /// Anything else; of an over-long one the start.
     Noise(Bytes),
-    /// Started like a message and was longer than the limit: its bytes are gone.
-    Oversize,
+    /// Started like a message and was longer than the limit: its bytes are gone. `id`: of the answer that it was, when the
+    /// id stood near its start.
+    Oversize { id: Option<u64> },
 }
 
 pub struct Lines {
@@ -99,7 +100,7 @@ impl Lines {
         // Always the same bytes, however much had come when it was noticed.
         let sample = raw.get(..self.limit.min(SAMPLE)).unwrap_or(raw).trim_ascii();
         match sample.first() {
-            None | Some(b'{' | b'[') => Line::Oversize,
+            None | Some(b'{' | b'[') => Line::Oversize { id: super::frame::answered_id(sample) },
             Some(_) => Line::Noise(Bytes::copy_from_slice(sample)),
         }
     }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn a_line_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
         let (lines, _) = cut(b"{23456}\n{234567}\n{2}\nno message\n", &[3], 7);
-        assert_eq!(lines, [message("{23456}"), Line::Oversize, message("{2}"), noise("no mess")]);
+        assert_eq!(lines, [message("{23456}"), Line::Oversize { id: None }, message("{2}"), noise("no mess")]);
     }
 
     #[test]
@@ -163,7 +164,7 @@ mod tests {
             seen.extend(std::iter::from_fn(|| lines.next_line()));
             assert!(lines.buffer.capacity() < 400_000);
         }
-        assert_eq!(seen, [Line::Oversize]);
+        assert_eq!(seen, [Line::Oversize { id: None }]);
     }
 
     #[test]

@@ -67,6 +67,18 @@ fn the_id_is_kept_as_spelled() {
     }
 }
 
+#[test]
+fn the_answered_id_is_seen_in_a_text_that_is_cut_off() {
+    for (start, id) in [
+        (r#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"te"#, Some(17)),
+        (r#"{"id":3,"jsonrpc":"2.0","result":"#, Some(3)),
+        (r#"{"jsonrpc":"2.0","result":{"content":["xxxx"#, None),
+        (r#"{"jsonrpc":"2.0","method":"x","id":17,"params":{"content":[{"te"#, None),
+    ] {
+        assert_eq!(super::frame::answered_id(start.as_bytes()), id, "{start}");
+    }
+}
+
 /// JSON text with odd spellings: numbers no machine type holds, any Unicode, escapes, duplicate keys, white space.
 fn json_text() -> impl Strategy<Value = String> {
     let number = prop_oneof![

@@ -29,8 +29,8 @@ async fn a_line_over_the_limit_is_dropped_as_it_streams_and_the_connection_lives
     let fits = rig.text("big", json!({"bytes": 10_000_000})).await;
     assert_eq!(fits.len(), 10_000_000);
     drop(fits);
-    rig.call("big", &json!({"bytes": 3 * MAX_MESSAGE}));
-    assert_eq!(rig.failure().await, (None, TransportError::Oversize { limit: MAX_MESSAGE }));
+    let id = rig.call("big", &json!({"bytes": 3 * MAX_MESSAGE}));
+    assert_eq!(rig.failure().await, (Some(id), TransportError::Oversize { limit: MAX_MESSAGE }));
     assert_eq!(rig.text("echo", json!({"still": "here"})).await, r#"{"still":"here"}"#);
 }
 

@@ -32,7 +32,7 @@ fn deliver(line: Line, inbound: &dyn Inbound, output: &OutputRing) {
     match line {
         Line::Message(json) => inbound.message(json, None),
         Line::Noise(text) => output.noise(&text),
-        Line::Oversize => inbound.failed(None, TransportError::Oversize { limit: MAX_MESSAGE }),
+        Line::Oversize { id } => inbound.failed(id, TransportError::Oversize { limit: MAX_MESSAGE }),
     }
 }
 
