@@ -1,15 +1,16 @@
-//! Process life.
+//! Process life: a provider's shim when started as one, else the command line.
 
-use std::process::ExitCode;
+use std::{panic, process::ExitCode};
 
-use clap::ValueEnum;
-use hangar::cli::demo_server::{self, Set};
+/// "Internal error" of `sysexits.h`; what was wrong is on stderr already.
+const INTERNAL: u8 = 70;
 
 fn main() -> ExitCode {
     // Before any runtime, thread or logger: a shim is single-threaded and small.
     if let Some(code) = hangar::transport::shim::entry() {
         return code;
     }
+<<<<<<< HEAD
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|first| first == "serve") {
         let _ = hangar::app::signals::catch();
@@ -24,4 +25,7 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+=======
+    panic::catch_unwind(hangar::cli::run).unwrap_or(ExitCode::from(INTERNAL))
+>>>>>>> 167cfe3 (The command line: serve, validate, diff, reload, status, list, tools, call, schema, demo-server; the runtime directory)
 }
