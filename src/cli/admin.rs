@@ -237,7 +237,7 @@ mod tests {
             ("http://h:1/mcp", "path"),
             ("http://h:1?x", "path"),
             ("http://h:99999", "no URL"),
-            ("", "no URL"),
+            ("", "no"),
         ] {
             let error = Admin::at(url).unwrap_err();
             assert_eq!(error.downcast_ref::<Failure>().unwrap().exit, Exit::Usage, "{url}");

@@ -23,6 +23,8 @@ use args::{Args, Command};
 use exit::{Exit, Failure};
 use output::Out;
 
+use crate::app::{self, ServeOptions};
+
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
@@ -34,7 +36,7 @@ pub fn run() -> ExitCode {
         }
     };
     let outcome = match args.command {
-        Command::Serve(serve) => return crate::app::run(serve.into()),
+        Command::Serve(typed) => return serve(typed.into()),
         Command::DemoServer { sets } => return demo_server::run(&sets),
         Command::Validate { config, json } => validate::validate(config.as_deref(), &mut Out::new(json.json)),
         Command::Schema => validate::schema(&mut Out::new(true)),
@@ -57,6 +59,16 @@ pub fn run() -> ExitCode {
         exit_of(&error)
     });
     exit.into()
+}
+
+/// The gateway's own life; it tells its errors itself.
+fn serve(options: ServeOptions) -> ExitCode {
+    // Before anything slow: a SIGHUP that comes while the gateway starts must not kill it.
+    if let Err(error) = app::signals::catch() {
+        output::complain(&anyhow::anyhow!("signals cannot be caught: {error}"));
+        return Exit::Internal.into();
+    }
+    app::run(options)
 }
 
 /// Commands that talk to a gateway wait for sockets, on this thread.
