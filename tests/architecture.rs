@@ -4,7 +4,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const FLOORS: [&[&str]; 8] = [
-    &["config", "wire"],
+    // `runtime_dir`: where a running gateway is found; `app` binds its socket there, `cli` looks for it.
+    &["config", "wire", "runtime_dir"],
     &["transport", "telemetry"],
     &["provider"],
     &["registry"],

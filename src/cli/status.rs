@@ -1,0 +1,188 @@
+//! `status` and `list`: how the running gateways are.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    admin::Admin,
+    args::Gateway,
+    discover,
+    exit::Exit,
+    output::{Colour, Out, Table},
+};
+
+/// Status pages wait for nothing.
+const QUICK: Duration = Duration::from_secs(15);
+
+/// Each gateway; unhealthy when one of them is.
+pub(super) async fn status(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit> {
+    let gateways = discover::gateways(&choice).await?;
+    let mut worst = Exit::Ok;
+    for (at, admin) in gateways.iter().enumerate() {
+        let outcome = fetch(admin, "/api/status").await.and_then(|status| {
+            if out.json {
+                out.document(&status)?;
+            } else {
+                if at > 0 {
+                    out.line("")?;
+                }
+                describe(out, &status)?;
+            }
+            Ok(if healthy(&status) { Exit::Ok } else { Exit::Found })
+        });
+        worst = worst.max(super::settle(outcome, gateways.len() > 1)?);
+    }
+    Ok(worst)
+}
+
+/// The providers of each gateway.
+pub(super) async fn list(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit> {
+    let gateways = discover::gateways(&choice).await?;
+    let mut worst = Exit::Ok;
+    for admin in &gateways {
+        let outcome = fetch(admin, "/api/providers").await.and_then(|listing| {
+            if out.json {
+                out.document(&listing)?;
+            } else {
+                if gateways.len() > 1 {
+                    out.line(format!("{admin}:"))?;
+                }
+                out.table(&providers(&listing))?;
+            }
+            Ok(Exit::Ok)
+        });
+        worst = worst.max(super::settle(outcome, gateways.len() > 1)?);
+    }
+    Ok(worst)
+}
+
+async fn fetch(admin: &Admin, path: &str) -> anyhow::Result<Value> {
+    admin.get(path, QUICK).await?.success(admin)
+}
+
+/// The entries of `/api/providers`.
+pub(super) fn entries(listing: &Value) -> &[Value] {
+    listing.get("providers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn providers(listing: &Value) -> Table {
+    let columns = ["PROVIDER", "STATE", "MODE", "TOOLS", "PID", "IN FLIGHT", "LAST ERROR"];
+    let mut table = Table::with_header(&columns);
+    for provider in entries(listing) {
+        let plain = |key: &str| (cell(provider, key), Colour::Plain);
+        let state = match provider.get("enabled") {
+            Some(Value::Bool(false)) => ("off".to_owned(), Colour::Dim),
+            _ => (cell(provider, "state"), state_colour(&cell(provider, "state"))),
+        };
+        table.row([
+            plain("provider"),
+            state,
+            plain("mode"),
+            plain("tools"),
+            plain("pid"),
+            plain("calls_in_flight"),
+            (cell(provider, "last_error"), Colour::Red),
+        ]);
+    }
+    table
+}
+
+fn cell(provider: &Value, key: &str) -> String {
+    match provider.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::from(if key == "last_error" { "" } else { "-" }),
+    }
+}
+
+fn state_colour(state: &str) -> Colour {
+    match state {
+        "ready" => Colour::Green,
+        "initializing" | "stopping" | "degraded" => Colour::Yellow,
+        "dead" => Colour::Red,
+        _ => Colour::Dim,
+    }
+}
+
+fn healthy(status: &Value) -> bool {
+    status.get("healthy").and_then(Value::as_bool).unwrap_or(true)
+}
+
+fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
+    let text = |at: &str| status.pointer(at).map(plain).filter(|text| !text.is_empty());
+    let or_dash = |at: &str| text(at).unwrap_or_else(|| "-".into());
+    let uptime = status.get("uptime_s").and_then(Value::as_u64).map_or("-".into(), span);
+    let title = format!("hangar {}, pid {}, up {uptime}", or_dash("/version"), or_dash("/pid"));
+    out.line(out.paint(&title, Colour::Bold))?;
+    let transport = match text("/address") {
+        Some(address) => format!("{} at http://{address}/mcp", or_dash("/transport")),
+        None => or_dash("/transport"),
+    };
+    let (word, colour) = if healthy(status) { ("healthy", Colour::Green) } else { ("unhealthy", Colour::Red) };
+    let mut table = Table::default();
+    let mut row = |name: &str, value: (String, Colour)| table.row([(name.to_owned(), Colour::Dim), value]);
+    row("health", (word.into(), colour));
+    row("transport", (transport, Colour::Plain));
+    row("config", (or_dash("/config"), Colour::Plain));
+    row("generation", (format!("{} (sha256 {})", or_dash("/generation"), or_dash("/config_sha256")), Colour::Plain));
+    row("providers", (counts(status), Colour::Plain));
+    row("last reload", (last_reload(status), Colour::Plain));
+    if let Some(socket) = text("/socket") {
+        row("socket", (socket, Colour::Plain));
+    }
+    out.table(&table)?;
+    for reason in status.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+        let part = |key: &str| reason.get(key).map(plain).unwrap_or_default();
+        out.foreign(&format!("  {} is {}: {}", part("provider"), part("state"), part("cause")))?;
+    }
+    Ok(())
+}
+
+/// `4: 2 ready, 2 cold`.
+fn counts(status: &Value) -> String {
+    let total = status.pointer("/providers/total").map(plain).unwrap_or_else(|| "-".into());
+    let states = status.pointer("/providers/by_state").and_then(Value::as_object);
+    let parts: Vec<String> = states.into_iter().flatten().map(|(state, number)| format!("{number} {state}")).collect();
+    if parts.is_empty() { total } else { format!("{total}: {}", parts.join(", ")) }
+}
+
+fn last_reload(status: &Value) -> String {
+    let Some(last) = status.get("last_reload").filter(|last| last.is_object()) else { return "-".into() };
+    let part = |key: &str| last.get(key).map(plain).unwrap_or_default();
+    let told = format!("{} at {}, requested by {}", part("status"), part("time"), part("requested_by"));
+    match part("message") {
+        message if message.is_empty() => told,
+        message => format!("{told}: {message}"),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `2 d 3 h`, `5 min 7 s`: the two greatest units.
+fn span(seconds: u64) -> String {
+    let units = [("d", seconds / 86400), ("h", seconds / 3600 % 24), ("min", seconds / 60 % 60), ("s", seconds % 60)];
+    let first = units.iter().position(|(_, n)| *n > 0).unwrap_or(3);
+    let parts: Vec<String> =
+        units.iter().skip(first).take(2).filter(|(_, n)| *n > 0).map(|(unit, n)| format!("{n} {unit}")).collect();
+    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_two_units() {
+        let want = [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90_000, "1 d 1 h"), (86_403, "1 d")];
+        for (seconds, text) in want {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}
