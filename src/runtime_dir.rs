@@ -1,14 +1,3 @@
-<<<<<<< HEAD
-//! Where a running gateway can be found: its admin socket.
-
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-
-pub fn socket_path(_config: &Path, pid: u32) -> io::Result<PathBuf> {
-    Ok(std::env::temp_dir().join(format!("hangar-{pid}.sock")))
-=======
 //! The runtime directory: where every gateway puts its admin socket, and where the command line looks for it.
 //!
 //! Sockets are named after the config file and the process, so that several gateways of one file (one per stdio client)
@@ -213,5 +202,4 @@ mod tests {
         assert_eq!(digest(&dir.path().join("link/config.yaml")), before, "through a linked directory");
         assert_eq!(before.len(), DIGITS);
     }
->>>>>>> 167cfe3 (The command line: serve, validate, diff, reload, status, list, tools, call, schema, demo-server; the runtime directory)
 }

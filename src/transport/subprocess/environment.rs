@@ -93,7 +93,8 @@ pub(super) fn resolve(command: &str, variables: &Variables, cwd: &Path) -> Resul
         return Err(open_error(format!("the working directory {} does not exist", cwd.display())));
     }
     if command == OWN_PROGRAM {
-        return shim::own_executable().map_err(|e| open_error(format!("hangar's own program file cannot be found: {e}")));
+        return shim::own_executable()
+            .map_err(|e| open_error(format!("hangar's own program file cannot be found: {e}")));
     }
     if command.contains('/') {
         let file = cwd.join(command);
