@@ -56,16 +56,7 @@ pub fn details(provider: &Provider) -> Value {
     view["retry_after_ms"] = json!(status.retry_after.map(|d| d.as_millis() as u64));
     view["noise_lines"] = json!(status.noise_lines);
     view["launch"] = launch(&spec.launch);
-    view["settings"] = json!({
-        "idle_ttl_s": spec.idle_ttl.as_secs_f64(),
-        "health_check_interval_s": spec.health_check_interval.as_secs_f64(),
-        "max_consecutive_failures": spec.max_consecutive_failures,
-        "max_concurrency": spec.max_concurrency.unwrap_or(0),
-        "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
-        "call_timeout_s": spec.call_timeout.as_secs_f64(),
-        "drain_timeout_s": spec.drain_timeout.as_secs_f64(),
-        "tools": {"allow": spec.tools.allow, "deny": spec.tools.deny},
-    });
+    view["settings"] = settings(spec);
     if let Some(catalogue) = provider.catalogue() {
         let hello = &catalogue.hello;
         view["protocol_version"] = json!(hello.protocol_version);
@@ -76,6 +67,29 @@ pub fn details(provider: &Provider) -> Value {
         view["resource_templates"] = json!(catalogue.templates.len());
     }
     view
+}
+
+/// One provider of the file as it is in force, enabled or not.
+pub fn spec(spec: &ProviderSpec) -> Value {
+    json!({
+        "enabled": spec.enabled,
+        "description": spec.description,
+        "launch": launch(&spec.launch),
+        "settings": settings(spec),
+    })
+}
+
+fn settings(spec: &ProviderSpec) -> Value {
+    json!({
+        "idle_ttl_s": spec.idle_ttl.as_secs_f64(),
+        "health_check_interval_s": spec.health_check_interval.as_secs_f64(),
+        "max_consecutive_failures": spec.max_consecutive_failures,
+        "max_concurrency": spec.max_concurrency.unwrap_or(0),
+        "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
+        "call_timeout_s": spec.call_timeout.as_secs_f64(),
+        "drain_timeout_s": spec.drain_timeout.as_secs_f64(),
+        "tools": {"allow": spec.tools.allow, "deny": spec.tools.deny},
+    })
 }
 
 /// How it is launched. Environment and header *names* only; arguments may hold secrets and are counted, not shown.

@@ -58,6 +58,8 @@ pub struct LastReload {
     pub requested_by: Trigger,
     pub generation: u64,
     pub message: Option<String>,
+    /// Dotted keys that wait for a restart, as of the last run that succeeded.
+    pub restart_required: Vec<&'static str>,
 }
 
 pub struct Reloader {
@@ -319,13 +321,18 @@ impl Shared {
             },
         };
         self.registry.ground.telemetry.emit(event);
-        let last = LastReload {
+        let mut slot = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let restart_required = match (result, slot.take()) {
+            (Ok(report), _) => report.restart_required.clone(),
+            (Err(_), before) => before.map(|before| before.restart_required).unwrap_or_default(),
+        };
+        *slot = Some(LastReload {
             time: jiff::Timestamp::now().to_string(),
             status: if result.is_ok() { "success" } else { "failed" },
             requested_by: trigger,
             generation: self.registry.snapshot().generation,
             message: result.as_ref().err().map(|error| error.message.clone()),
-        };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+            restart_required,
+        });
     }
 }

@@ -4,10 +4,16 @@
 //! admin side. One [`Front`] per listener; everything else is shared.
 
 mod accept;
+mod api;
+mod api_call;
+mod api_config;
+mod api_follow;
 mod body;
 mod guard;
+mod health;
 mod mcp;
 mod negotiate;
+mod object;
 mod refusal;
 mod routes;
 mod stream;

@@ -5,14 +5,32 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{Method, StatusCode, Uri},
-    routing::get,
+    routing::{get, post},
 };
 
-use super::{Front, mcp, refusal::Refusal};
+use super::{Front, api, api_call, api_config, api_follow, health, mcp, refusal::Refusal};
 
 pub(super) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/mcp", get(mcp::get).post(mcp::post).delete(mcp::delete))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/startup", get(health::startup))
+        .route("/metrics", get(health::metrics))
+        .route("/", get(api::dashboard))
+        .route("/api/status", get(api::status))
+        .route("/api/providers", get(api::providers))
+        .route("/api/providers/{name}", get(api::provider))
+        .route("/api/providers/{name}/start", post(api::start))
+        .route("/api/providers/{name}/stop", post(api::stop))
+        .route("/api/providers/{name}/logs", get(api_follow::logs))
+        .route("/api/providers/{name}/tools", get(api::tools))
+        .route("/api/providers/{name}/call", post(api_call::call))
+        .route("/api/tools", get(api::all_tools))
+        .route("/api/config", get(api_config::config))
+        .route("/api/config/diff", get(api_config::diff))
+        .route("/api/config/reload", post(api_config::reload))
+        .route("/api/events", get(api_follow::events))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(front)

@@ -1,0 +1,96 @@
+//! `POST /api/providers/{id}/call`: one call for the command line; arguments and result byte for byte.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::{json, value::RawValue};
+use tokio::sync::oneshot;
+
+use super::{
+    Front, api,
+    object::{Object, bad},
+    refusal::{Refusal, json_response},
+};
+use crate::{
+    provider::{Caller, Client, ClientFeature, ClientId, Relay},
+    registry::{Address, Delivery, DeliveryError},
+    wire::{self, Frame, shallow},
+};
+
+/// Longest time a caller may ask for, in seconds.
+const MAX_TIMEOUT: f64 = 3600.0;
+
+/// Body: `{"tool": NAME, "arguments": {...}, "timeout_s"?}`. Answers the upstream's CallToolResult.
+pub(super) async fn call(
+    State(front): State<Arc<Front>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    let body = Object::receive(&head.headers, body, &["tool", "arguments", "timeout_s"]).await?;
+    let provider = api::find(&front, &name)?;
+    let tool = body.string("tool")?.ok_or_else(|| bad("\"tool\" is missing"))?;
+    let arguments = body.raw("arguments").unwrap_or(b"{}");
+    if !matches!(arguments.first(), Some(b'{' | b'n')) {
+        return Err(bad("\"arguments\" must be an object"));
+    }
+    let timeout = match body.number("timeout_s")? {
+        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT => Some(Duration::from_secs_f64(seconds)),
+        None => None,
+        Some(_) => return Err(bad(format!("\"timeout_s\" must be more than 0 and at most {MAX_TIMEOUT}"))),
+    };
+    let quoted = shallow::quote(&tool);
+    let params = [b"{\"name\":", quoted.as_slice(), b",\"arguments\":", arguments, b"}"].concat();
+    let frame =
+        Frame::parse(wire::request(b"0", "tools/call", &params)).map_err(|error| bad(format!("arguments: {error}")))?;
+    let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "name").ok().flatten());
+    let name_place = place.ok_or_else(|| bad("\"tool\" is missing"))?;
+    // Nobody can be asked anything, and nobody reads what comes beside the answer.
+    let caller = Caller { client: Arc::new(Nobody), relay: Relay::new().0 };
+    let to = Address::Tool { provider: provider.name.as_str(), tool: &tool };
+    let registry = &front.state.gateway.registry;
+    match registry.deliver(Delivery { frame: &frame, to, name_place, caller, timeout }).await {
+        Ok((answer, _)) => result(&answer),
+        Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
+        Err(error @ DeliveryError::Unknown { .. }) => {
+            Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_tool", error.to_string()))
+        }
+    }
+}
+
+fn result(answer: &Frame) -> Result<Response, Refusal> {
+    if let Some(place) = answer.result() {
+        return Ok(json_response(StatusCode::OK, answer.bytes().slice(place.range())));
+    }
+    let raw = answer.error().map(|place| answer.text(place)).unwrap_or_default();
+    let error: Option<&RawValue> = serde_json::from_slice(raw).ok();
+    let details = json!({"upstream_error": error});
+    let message = "the upstream answered by a JSON-RPC error";
+    Err(Refusal { details, ..Refusal::new(StatusCode::BAD_GATEWAY, "upstream_error", message) })
+}
+
+/// A caller that is no MCP client.
+struct Nobody;
+
+impl Client for Nobody {
+    fn id(&self) -> ClientId {
+        // Sessions count from 1.
+        0
+    }
+
+    fn has(&self, _: ClientFeature) -> bool {
+        false
+    }
+
+    fn wants_log(&self, _: &str) -> bool {
+        false
+    }
+
+    fn ask(&self, _: &Frame, _: &Relay) -> oneshot::Receiver<Frame> {
+        oneshot::channel().1
+    }
+}
