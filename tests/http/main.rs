@@ -1,0 +1,9 @@
+//! The HTTP front, black box: the binary, real providers, raw bytes over loopback.
+
+mod answers;
+mod api;
+mod connections;
+mod refusals;
+mod rig;
+mod sessions;
+mod streams;
