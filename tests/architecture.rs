@@ -16,8 +16,9 @@ const FLOORS: [&[&str]; 8] = [
 ];
 const MAX_LINES: usize = 500;
 const NO_CONCEPT: [&str; 8] = ["util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"];
-/// The command line writes results to stdout, and the stdio front of `server` the MCP wire. Nothing else may.
-const MAY_OPEN_STDOUT: [&str; 2] = ["cli", "server"];
+/// The command line writes results to stdout, and the stdio front of `server` the MCP wire, which `app` opens for it.
+/// Nothing else may.
+const MAY_OPEN_STDOUT: [&str; 3] = ["cli", "server", "app"];
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|modules| modules.contains(&module))

@@ -71,10 +71,13 @@ impl Admin {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return wrong("it may not hold a path");
         }
-        Ok(match authority.port_u16() {
-            Some(_) => Self::Tcp(authority.to_string()),
-            None => Self::Tcp(format!("{}:80", authority.host())),
-        })
+        match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => Ok(Self::Tcp(format!("{authority}:80"))),
+            Some(port) if port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()) => {
+                Ok(Self::Tcp(authority.to_string()))
+            }
+            _ => wrong("it has no port from 1 to 65535"),
+        }
     }
 
     pub(super) fn socket(path: &Path) -> Self {
@@ -236,7 +239,8 @@ mod tests {
             ("http://u:p@h:1", "user"),
             ("http://h:1/mcp", "path"),
             ("http://h:1?x", "path"),
-            ("http://h:99999", "no URL"),
+            ("http://h:99999", "65535"),
+            ("http://h:", "65535"),
             ("", "no"),
         ] {
             let error = Admin::at(url).unwrap_err();

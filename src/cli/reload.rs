@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    admin::{Admin, Answer},
+    admin::{Admin, Answer, refusal},
     args::Gateway,
     discover,
     exit::Exit,
@@ -64,28 +64,30 @@ fn report(
     answer: Answer,
     success: impl FnOnce(&mut Out, &Value) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
-    if answer.status != 422 {
-        let report = answer.success(admin)?;
+    let status = answer.status;
+    let body = answer.json(admin)?;
+    if status == 200 {
         if out.json {
-            out.document(&report)?;
+            out.document(&body)?;
         }
-        return success(out, &report);
+        return success(out, &body);
     }
-    let failure = answer.json(admin)?;
-    let stage = failure.get("stage").and_then(Value::as_str).unwrap_or_default();
+    let Some(stage) = body.get("stage").and_then(Value::as_str) else {
+        return Err(refusal(status, &body).into());
+    };
     let invalid = matches!(stage, "read" | "parse" | "normalize" | "validate");
     if out.json {
-        out.document(&failure)?;
+        out.document(&body)?;
     } else {
-        let found = failure.get("problems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let found = body.get("problems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         problems::print(out, found, Colour::Red)?;
         let verdict = if invalid {
             format!("the configuration is not valid: {}", count(found.len(), "problem"))
         } else {
-            format!("refused ({stage}): {}", text(&failure, "message"))
+            format!("refused ({stage}): {}", text(&body, "message"))
         };
         out.line(out.paint(&verdict, Colour::Red))?;
-        out.line(format!("nothing has changed: generation {} stays in force", number(&failure, "generation")))?;
+        out.line(format!("nothing has changed: generation {} stays in force", number(&body, "generation")))?;
     }
     Ok(if invalid { Exit::ConfigInvalid } else { Exit::Refused })
 }

@@ -106,7 +106,7 @@ fn state_colour(state: &str) -> Colour {
 }
 
 fn healthy(status: &Value) -> bool {
-    status.get("healthy").and_then(Value::as_bool).unwrap_or(true)
+    status.get("status").and_then(Value::as_str) == Some("healthy")
 }
 
 fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
@@ -119,10 +119,10 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
         Some(address) => format!("{} at http://{address}/mcp", or_dash("/transport")),
         None => or_dash("/transport"),
     };
-    let (word, colour) = if healthy(status) { ("healthy", Colour::Green) } else { ("unhealthy", Colour::Red) };
+    let colour = if healthy(status) { Colour::Green } else { Colour::Red };
     let mut table = Table::default();
     let mut row = |name: &str, value: (String, Colour)| table.row([(name.to_owned(), Colour::Dim), value]);
-    row("health", (word.into(), colour));
+    row("health", (or_dash("/status"), colour));
     row("transport", (transport, Colour::Plain));
     row("config", (or_dash("/config"), Colour::Plain));
     row("generation", (format!("{} (sha256 {})", or_dash("/generation"), or_dash("/config_sha256")), Colour::Plain));
@@ -132,6 +132,9 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
         row("socket", (socket, Colour::Plain));
     }
     out.table(&table)?;
+    for key in status.get("restart_required").and_then(Value::as_array).into_iter().flatten() {
+        out.line(format!("  {} takes effect after a restart", plain(key)))?;
+    }
     for reason in status.get("reasons").and_then(Value::as_array).into_iter().flatten() {
         let part = |key: &str| reason.get(key).map(plain).unwrap_or_default();
         out.foreign(&format!("  {} is {}: {}", part("provider"), part("state"), part("cause")))?;

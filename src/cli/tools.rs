@@ -2,6 +2,7 @@
 
 use std::{io::Read as _, time::Duration};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -14,8 +15,7 @@ use super::{
     status::entries,
 };
 
-/// A provider that was never started is started to learn its tools: its startup_timeout_s bounds that.
-const LEARN: Duration = Duration::from_secs(300);
+/// Looking waits for nothing.
 const QUICK: Duration = Duration::from_secs(15);
 
 /// One provider's tools, or everybody's: then a provider that cannot say is told of, and the others are listed.
@@ -25,22 +25,17 @@ pub(super) async fn tools(choice: Gateway, provider: Option<&str>, out: &mut Out
         Some(name) => vec![name.to_owned()],
         None => in_service(&admin).await?,
     };
+    let answers = join_all(names.iter().map(|name| offered(&admin, name))).await;
     let mut worst = Exit::Ok;
     let mut table = Table::with_header(&["PROVIDER", "TOOL", "DESCRIPTION"]);
     let mut listed = Vec::new();
-    for name in names {
-        let path = format!("/api/providers/{}/tools", step(&name));
-        let answer = match admin.get(&path, LEARN).await {
-            Ok(answer) => answer.success(&admin),
-            Err(error) => Err(error),
-        };
+    for (name, answer) in names.iter().zip(answers) {
         match answer {
-            Ok(answer) => {
-                let tools = answer.get("tools").and_then(Value::as_array).cloned().unwrap_or_default();
-                tools.iter().for_each(|tool| table.row(row(&name, tool)));
+            Ok(tools) => {
+                tools.iter().for_each(|tool| table.row(row(name, tool)));
                 listed.push(json!({"provider": name, "tools": tools}));
             }
-            error if provider.is_some() => return error.map(|_| Exit::Ok),
+            Err(error) if provider.is_some() => return Err(error),
             Err(error) => {
                 listed.push(json!({"provider": name, "error": error.to_string()}));
                 worst = worst.max(super::settle(Err(error), true)?);
@@ -53,6 +48,20 @@ pub(super) async fn tools(choice: Gateway, provider: Option<&str>, out: &mut Out
         out.table(&table)?;
     }
     Ok(worst)
+}
+
+/// A provider that was never seen is started to learn what it offers; its startup_timeout_s bounds that.
+async fn offered(admin: &Admin, name: &str) -> anyhow::Result<Vec<Value>> {
+    let path = format!("/api/providers/{}", step(name));
+    let mut answer = admin.get(&format!("{path}/tools"), QUICK).await?.success(admin)?;
+    if answer.get("known") == Some(&Value::Bool(false)) {
+        admin.post(&format!("{path}/start"), b"{}".to_vec(), None).await?.success(admin)?;
+        answer = admin.get(&format!("{path}/tools"), QUICK).await?.success(admin)?;
+    }
+    match answer.get_mut("tools").map(Value::take) {
+        Some(Value::Array(tools)) => Ok(tools),
+        _ => Ok(Vec::new()),
+    }
 }
 
 async fn in_service(admin: &Admin) -> anyhow::Result<Vec<String>> {
