@@ -2,11 +2,16 @@
 //!
 //! The map of the house, top floor first; a module imports only from floors below it (`tests/architecture.rs`):
 //!
-//! 7. [`cli`] the command line · 6. [`app`] settings -> running gateway -> drained gateway ·
-//! 5. [`server`] what clients see, [`control`] the `hangar_*` tools · 4. [`reload`] a config change ·
-//! 3. [`registry`] the current snapshot, names and routes · 2. [`provider`] one provider's life ·
-//! 1. [`transport`] one upstream connection, [`telemetry`] events, logs, metrics · 0. [`config`] the file, [`wire`] the bytes,
-//! [`runtime_dir`] where a running gateway is found
+//! | floor | modules |
+//! |---|---|
+//! | 7 | [`cli`] the command line |
+//! | 6 | [`app`] settings -> running gateway -> drained gateway |
+//! | 5 | [`server`] what clients see · [`control`] the `hangar_*` tools |
+//! | 4 | [`reload`] a config change |
+//! | 3 | [`registry`] the current snapshot, names and routes |
+//! | 2 | [`provider`] one provider's life |
+//! | 1 | [`transport`] one upstream connection · [`telemetry`] events, logs, metrics |
+//! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found |
 
 pub mod app;
 pub mod cli;
