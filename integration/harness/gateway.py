@@ -90,8 +90,6 @@ class HttpGateway:
         (config.folder / "run").mkdir(exist_ok=True)
         self.log = config.folder / "gateway.log"
         command = [BINARY, "serve", "--http", "--port", str(self.port), "--config", str(config.path)]
-        self.pid_file = str(config.folder / "run" / "hangar.pid")
-        command += ["--pid-file", self.pid_file]
         report.note("$ " + " ".join(command))
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT,
@@ -130,7 +128,7 @@ class HttpGateway:
 
     def command(self, *arguments):
         """`hangar ARGUMENTS` beside the running gateway: (exit code, stdout and what follows on stderr)."""
-        env = self.config.environment() | {"HANGAR_PID_FILE": self.pid_file}
+        env = self.config.environment()
         done = subprocess.run([BINARY, *arguments], env=env, capture_output=True, text=True, timeout=60)
         self.report.note(f"$ hangar {' '.join(arguments)} -> {done.returncode} {done.stdout[:2000]} {done.stderr[:1000]}")
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
