@@ -19,7 +19,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     signals::{Sent, Signal},
@@ -35,6 +35,7 @@ use crate::{
     server::{
         self, Gateway, Session, Sessions,
         http::{self, HttpState, Listener},
+        stdio::Wire,
     },
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
     transport::Marker,
@@ -42,6 +43,8 @@ use crate::{
 
 /// The whole stop, everything included. CONTRACT section 7.
 const STOP_LIMIT: Duration = Duration::from_secs(45);
+/// How long a stdio client may take to read its last answers.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Resource updates on their way to clients.
 const UPDATES: usize = 1024;
 
@@ -142,8 +145,8 @@ async fn serve(path: &Path, options: ServeOptions, level: LevelHandle) -> Result
         generation_id: marker.generation,
     });
     registry.set_own_tools(Control::new(registry.clone(), reload.clone(), telemetry.clone(), about.clone()));
-    let gateway = Arc::new(Gateway { registry: registry.clone() });
     let sessions = Sessions::new(telemetry.clone());
+    let gateway = Arc::new(Gateway { registry: registry.clone(), sessions: sessions.clone() });
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about: about.clone() });
     let running = Running { state, gateway, stop, reloader, fronts: TaskTracker::new(), updates };
     running.run(tcp, socket, signals).await
@@ -209,7 +212,8 @@ impl Running {
             version = env!("CARGO_PKG_VERSION"),
             "gateway_started"
         );
-        let mut client = tokio::spawn(stdio_client(gateway, state.sessions.clone(), !over_http));
+        let finish = CancellationToken::new();
+        let mut client = tokio::spawn(stdio_client(gateway, state.sessions.clone(), !over_http, finish.clone()));
         loop {
             tokio::select! {
                 sent = signals.recv() => match sent {
@@ -228,14 +232,20 @@ impl Running {
                 _ = &mut client => break,
             }
         }
+        let client_ended = client.is_finished();
         tracing::info!("gateway_stopping");
         watcher.abort();
         stop.send_replace(true);
         let drained = async {
             let _ = reloader.await;
-            state.sessions.close_all();
+            // Every call has its answer by now; let the fronts send it.
+            finish.cancel();
+            if !client_ended && !over_http {
+                let _ = tokio::time::timeout(LAST_WORDS, client).await;
+            }
             fronts.close();
             fronts.wait().await;
+            state.sessions.close_all();
             registry.ground.tasks.close();
             registry.ground.tasks.wait().await;
         };
@@ -250,7 +260,7 @@ impl Running {
 }
 
 /// Serves the one stdio client; never ends when there is none.
-async fn stdio_client(gateway: Arc<Gateway>, sessions: Arc<Sessions>, wanted: bool) {
+async fn stdio_client(gateway: Arc<Gateway>, sessions: Arc<Sessions>, wanted: bool, finish: CancellationToken) {
     if !wanted {
         return std::future::pending().await;
     }
@@ -259,7 +269,8 @@ async fn stdio_client(gateway: Arc<Gateway>, sessions: Arc<Sessions>, wanted: bo
         Ok((input, output)) => {
             let session = Session::new(news);
             sessions.keep(session.clone());
-            server::stdio::serve(gateway, session, input, output).await;
+            let wire = Wire { input, output, gone: stdio::gone() };
+            server::stdio::serve(gateway, session, wire, finish).await;
         }
         Err(error) => tracing::error!(%error, "stdin or stdout cannot be used"),
     }

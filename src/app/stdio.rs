@@ -3,9 +3,13 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
-use rustix::fs::FileType;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::FileType,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{UnixStream, unix::pipe},
@@ -14,11 +18,27 @@ use tokio::{
 pub type Input = Box<dyn AsyncRead + Unpin + Send>;
 pub type Output = Box<dyn AsyncWrite + Unpin + Send>;
 
+/// How often a closed stdout is looked for, once stdin has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Pipes and sockets (what clients give) are read and written directly, files and terminals through tokio's threads.
 pub fn wire() -> io::Result<(Input, Output)> {
     let stdin = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
     let stdout = rustix::io::fcntl_dupfd_cloexec(io::stdout().as_fd(), 3)?;
     Ok((input(stdin)?, output(stdout)?))
+}
+
+/// Resolves when nobody can read stdout any more. A file or a terminal is never gone.
+pub async fn gone() {
+    loop {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let ready = rustix::event::poll(&mut fds, Some(&Timespec::default()));
+        if ready.is_ok() && fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP)) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn input(fd: OwnedFd) -> io::Result<Input> {

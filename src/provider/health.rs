@@ -10,6 +10,8 @@ use crate::telemetry::{Event, StopReason};
 
 /// Longest a probe waits for its answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time between a closed connection and the exit of its process.
+const CLOSE_SEEN: Duration = Duration::from_secs(2);
 /// Changes of lists that come within this time are one change.
 const LIST_DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -44,13 +46,13 @@ impl Provider {
         if failed == 0 && core.state.serves() {
             core.consecutive_failures = 0;
         }
-        let hopeless = failed >= self.spec.max_consecutive_failures && core.state.serves();
+        // A server that does one thing at a time answers no probe while it works: with a call in flight it may be busy.
+        let hopeless = failed >= self.spec.max_consecutive_failures && core.state.serves() && core.in_flight == 0;
         drop(core);
         if hopeless {
             // It hangs: end it, so that the next call gets a fresh one. In its own task, because this one ends with it.
             let provider = self.clone();
-            let drain = self.spec.drain_timeout;
-            self.ground.tasks.spawn(async move { provider.stop(StopReason::Unhealthy, drain, false).await });
+            self.ground.tasks.spawn(async move { provider.stop(StopReason::Unhealthy, Duration::ZERO, false).await });
         }
     }
 
@@ -127,6 +129,13 @@ impl Provider {
     pub async fn start_beside(self: &Arc<Self>) -> Result<(), CallError> {
         self.core().beside = true;
         self.start().await
+    }
+
+    /// Waits until a connection that was found closed is known to be, so that the next lease is one of a fresh instance.
+    pub async fn closed_is_seen(&self) {
+        let mut changes = self.state.subscribe();
+        // Not seen in this time: the next attempt will tell.
+        let _ = tokio::time::timeout(CLOSE_SEEN, changes.wait_for(|state| !state.serves())).await;
     }
 
     /// Asks the live instance whether it answers; the time it took.

@@ -10,6 +10,7 @@ use crate::{
     config::ToolPrefix,
     provider::{CallError, Caller, Listing, Provider},
     telemetry::CallOutcome,
+    transport::TransportError,
     wire::{Frame, Span, Splice, shallow},
 };
 
@@ -48,6 +49,10 @@ impl Registry {
             match outcome {
                 // Nothing was sent: the name may lead somewhere else by now.
                 Err((CallError::Retired { .. } | CallError::Cut { .. }, false)) if lookups > 0 => {}
+                // It died a moment ago; not a byte was sent.
+                Err((CallError::Transport { error: TransportError::Closed, .. }, false)) if lookups > 0 => {
+                    route.provider.closed_is_seen().await;
+                }
                 Ok(answer) => {
                     self.account(&delivery, &route, answer_outcome(&answer), began);
                     return Ok((answer, route));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Session, lists, session::LEVELS};
+use super::{Session, Sessions, lists, session::LEVELS};
 use crate::{
     provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
@@ -15,6 +15,7 @@ use crate::{
 /// The gateway as its fronts see it.
 pub struct Gateway {
     pub registry: Arc<Registry>,
+    pub sessions: Arc<Sessions>,
 }
 
 /// A refusal: JSON-RPC code, text, data.
@@ -164,6 +165,10 @@ impl Gateway {
             session.subscribe(&uri.text);
         } else {
             session.unsubscribe(&uri.text);
+        }
+        // The upstream knows one subscriber, the gateway: it is told to stop when the last client is gone.
+        if !on && self.sessions.any(|other| other.is_subscribed(&uri.text)) {
+            return Ok(wire::result(frame.id(), b"{}"));
         }
         let to = Address::Listed(Listing::Resources, &uri.text);
         let answer = self.delivered(frame, to, uri.place, caller).await;

@@ -84,6 +84,10 @@ impl Sessions {
         sessions.iter().for_each(&mut with);
     }
 
+    pub fn any(&self, fits: impl Fn(&Session) -> bool) -> bool {
+        self.keyless.get().is_some_and(|session| fits(session)) || self.all().values().any(|entry| fits(&entry.session))
+    }
+
     pub fn len(&self) -> usize {
         self.all().len() + usize::from(self.keyless.get().is_some())
     }

@@ -1,13 +1,13 @@
 //! The stdio front: one client, one line a message. Nothing but messages ever goes to stdout.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Session, dispatch::Gateway};
 use crate::{
@@ -21,51 +21,53 @@ const OUT_QUEUE: usize = 1024;
 /// Requests of one client that run at the same time; the next line is read when one is done.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Serves until the client closes its end. Requests in flight then are answered as far as the client still reads.
+/// The client's end of the wire.
+pub struct Wire<I, O, G> {
+    pub input: I,
+    pub output: O,
+    /// Resolves when nobody can read `output` any more; asked only after `input` has ended.
+    pub gone: G,
+}
+
+/// Serves until the client closes its end, or `finish` fires. Requests in flight then are answered, as long as the client
+/// still reads: a script may have closed its end right after its last request.
 pub async fn serve(
     gateway: Arc<Gateway>,
     session: Arc<Session>,
-    mut input: impl AsyncRead + Unpin,
-    output: impl AsyncWrite + Unpin + Send + 'static,
+    wire: Wire<impl AsyncRead + Unpin, impl AsyncWrite + Unpin + Send + 'static, impl Future<Output = ()>>,
+    finish: CancellationToken,
 ) {
     let (out, queue) = mpsc::channel(OUT_QUEUE);
-    let writer = tokio::spawn(write(output, queue));
-    let mut general = session.open_stream();
-    let general_out = out.clone();
-    let pump = tokio::spawn(async move {
-        while let Some(message) = general.recv().await {
-            if general_out.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
+    let writer = tokio::spawn(write(wire.output, queue));
+    let pump = tokio::spawn(pump(session.open_stream(), out.clone()));
     let calls = TaskTracker::new();
-    let room = Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT));
+    let room = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
-    let mut lines = Lines::new(MAX_MESSAGE);
-    while !matches!(input.read_buf(lines.room()).await, Ok(0) | Err(_)) {
-        while let Some(line) = lines.next_line() {
-            match line {
-                Line::Message(text) | Line::Noise(text) => front.line(text).await,
-                Line::Oversize { .. } => {
-                    let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
-                    front.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
-                }
-            }
-        }
+    tokio::select! {
+        () = front.read(wire.input) => {}
+        () = finish.cancelled() => {}
     }
-    // The last line of a script may lack its newline.
-    if let Some(text) = lines.rest() {
-        front.line(text).await;
-    }
-    // The client wants nothing more; but a script may have closed its end right after its last request.
     calls.close();
-    calls.wait().await;
+    tokio::select! {
+        () = calls.wait() => {}
+        () = wire.gone => {}
+    }
+    // Cancels what is still in flight.
     session.end();
+    calls.wait().await;
     drop(front);
     // Ends when the session's stream does.
     let _ = pump.await;
     let _ = writer.await;
+}
+
+/// The session's general stream onto the one wire.
+async fn pump(mut general: mpsc::Receiver<Bytes>, out: mpsc::Sender<Bytes>) {
+    while let Some(message) = general.recv().await {
+        if out.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 struct Front {
@@ -73,10 +75,30 @@ struct Front {
     session: Arc<Session>,
     out: mpsc::Sender<Bytes>,
     calls: TaskTracker,
-    room: Arc<tokio::sync::Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 impl Front {
+    /// Until the input ends.
+    async fn read(&self, mut input: impl AsyncRead + Unpin) {
+        let mut lines = Lines::new(MAX_MESSAGE);
+        while !matches!(input.read_buf(lines.room()).await, Ok(0) | Err(_)) {
+            while let Some(line) = lines.next_line() {
+                match line {
+                    Line::Message(text) | Line::Noise(text) => self.line(text).await,
+                    Line::Oversize { .. } => {
+                        let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
+                        self.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
+                    }
+                }
+            }
+        }
+        // The last line of a script may lack its newline.
+        if let Some(text) = lines.rest() {
+            self.line(text).await;
+        }
+    }
+
     async fn line(&self, line: Bytes) {
         if line.first() == Some(&b'[') {
             return self.batch(line).await;
