@@ -92,8 +92,11 @@ impl Provider {
         let catalogue = Arc::new(catalogue);
         self.catalogue.store(Some(catalogue.clone()));
         if self.in_force.load(Ordering::Relaxed) {
-            let before = known.unwrap_or_default();
             self.ground.catalogue_news.send_modify(|news| {
+                let Some(before) = known else {
+                    news.learned += 1;
+                    return;
+                };
                 let changed = |listing| before.list(listing) != catalogue.list(listing);
                 news.tools += u64::from(changed(Listing::Tools));
                 news.prompts += u64::from(changed(Listing::Prompts));

@@ -65,6 +65,8 @@ pub struct CatalogueNews {
     pub tools: u64,
     pub prompts: u64,
     pub resources: u64,
+    /// First catalogues of providers that had none: news only to who has listed without them.
+    pub learned: u64,
 }
 
 /// One generation of one provider.

@@ -25,7 +25,7 @@ pub(super) async fn list(registry: &Registry, session: &Session, listing: Listin
     }
     let index = registry.index();
     let kind = kind_of(listing);
-    session.told(kind, counts(index.news)[kind]);
+    session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
     [b"{", field.as_slice(), b":", &index.list(listing).array, b"}"].concat()
 }
@@ -90,7 +90,7 @@ fn tell(session: &Session, now: CatalogueNews) {
         return;
     }
     for (kind, (count, name)) in counts(now).into_iter().zip(["tools", "prompts", "resources"]).enumerate() {
-        if session.was_told(kind) < count {
+        if session.lacks(kind, count, now.learned) {
             let method = format!("notifications/{name}/list_changed");
             // Without a stream it stays untold, and is told when one opens.
             if session.push(wire::notification(&method, b"")) {

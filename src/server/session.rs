@@ -19,6 +19,8 @@ use crate::{
     wire::{Frame, Span, shallow},
 };
 
+/// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
+const NOT_LISTED: u64 = u64::MAX;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
@@ -46,6 +48,8 @@ pub struct Session {
     log_level: AtomicU8,
     /// The catalogue news that this client has listed or been told of.
     told: [AtomicU64; 3],
+    /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
+    listed: [AtomicU64; 3],
     inner: Mutex<Inner>,
     /// Fires when the session is over.
     pub over: CancellationToken,
@@ -84,6 +88,7 @@ impl Session {
             greeting: OnceLock::new(),
             log_level: AtomicU8::new(0),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
+            listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
             over: CancellationToken::new(),
         })
@@ -183,15 +188,23 @@ impl Session {
         self.inner().subscriptions.contains(uri)
     }
 
-    /// It has just been given list number `kind` of this state, or been told to fetch it.
-    pub fn told(&self, kind: usize, news: u64) {
-        if let Some(told) = self.told.get(kind) {
+    /// It has just been given list number `kind`: as of `news`, with `learned` first catalogues in it.
+    pub fn listed(&self, kind: usize, news: u64, learned: u64) {
+        if let (Some(told), Some(listed)) = (self.told.get(kind), self.listed.get(kind)) {
             told.fetch_max(news, Ordering::Relaxed);
+            listed.store(learned, Ordering::Relaxed);
         }
     }
 
-    pub fn was_told(&self, kind: usize) -> u64 {
-        self.told.get(kind).map_or(0, |told| told.load(Ordering::Relaxed))
+    /// It has just been told to fetch list number `kind`.
+    pub fn told(&self, kind: usize, news: u64) {
+        self.listed(kind, news, NOT_LISTED);
+    }
+
+    /// Whether list number `kind` is another one now than what it has, or was told of.
+    pub fn lacks(&self, kind: usize, news: u64, learned: u64) -> bool {
+        let less = |counts: &[AtomicU64; 3], than| counts.get(kind).is_some_and(|n| n.load(Ordering::Relaxed) < than);
+        less(&self.told, news) || less(&self.listed, learned)
     }
 
     /// Forgets everything that is in flight.

@@ -2,7 +2,12 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -115,7 +120,7 @@ async fn answer(front: Arc<Front>, app: Router, request: Request<Incoming>) -> R
     let request = request.map(Body::new);
     let visit = match guard::admit(&front, &request) {
         Ok(visit) => visit,
-        Err(refusal) => return Ok(guard::Visit::default().harden(refusal)),
+        Err(refusal) => return Ok(guard::Visit::default().harden(refusal.into_response())),
     };
     if let Some(preflight) = visit.preflight(&request) {
         return Ok(visit.harden(preflight));

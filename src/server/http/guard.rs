@@ -45,12 +45,11 @@ impl Bound {
     }
 }
 
-pub(super) fn admit(front: &Front, request: &Request<Body>) -> Result<Visit, Response> {
+pub(super) fn admit(front: &Front, request: &Request<Body>) -> Result<Visit, Refusal> {
     let snapshot = front.state.gateway.registry.snapshot();
-    check(front.bound, &snapshot.config.server, request).map_err(|refusal| {
+    check(front.bound, &snapshot.config.server, request).inspect_err(|refusal| {
         front.state.telemetry.metrics.refused_requests.inc();
         tracing::debug!(why = refusal.message, "http_request_refused");
-        refusal.into_response()
     })
 }
 
@@ -164,5 +163,43 @@ impl Visit {
             headers.append(header::VARY, VARY_ORIGIN);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_name_and_a_port() {
+        for (authority, want) in [
+            ("localhost:8000", Some(("localhost", 8000))),
+            ("localhost", Some(("localhost", 80))),
+            ("[::1]:8000", Some(("[::1]", 8000))),
+            ("[::1]", Some(("[::1]", 80))),
+            ("", None),
+            (":80", None),
+            ("a:", None),
+            ("a:+80", None),
+            ("a:80:80", None),
+            ("a:70000", None),
+            ("[::1", None),
+            ("[::1]x", None),
+        ] {
+            assert_eq!(split(authority, 80), want, "{authority}");
+        }
+    }
+
+    #[test]
+    fn the_bound_address_and_loopback_are_ours_with_the_bound_port_alone() {
+        let everywhere = Bound::Tcp(SocketAddr::from(([0, 0, 0, 0], 80)));
+        let inside = Bound::Tcp(SocketAddr::from(([10, 1, 2, 3], 8000)));
+        let settings = ServerSettings { allowed_hosts: vec!["[fd00::1]:99".into()], ..ServerSettings::default() };
+        let ours = |bound, authority| is_ours(bound, &settings, authority, 80);
+        assert!(ours(everywhere, "localhost") && ours(everywhere, "127.0.0.1:80"));
+        assert!(!ours(everywhere, "10.1.2.3"));
+        assert!(ours(inside, "10.1.2.3:8000") && !ours(inside, "10.1.2.3") && !ours(inside, "10.1.2.4:8000"));
+        assert!(ours(inside, "[FD00::1]:99") && !ours(inside, "[fd00::1]:98"));
+        assert!(ours(Bound::Socket, "localhost") && !ours(Bound::Socket, "127.0.0.1"));
     }
 }
