@@ -5,6 +5,9 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+/// Longest free text in a table, in characters.
+const CELL: usize = 100;
+
 /// Where a command's result goes, and how.
 pub(super) struct Out {
     /// The caller wants JSON.
@@ -55,11 +58,7 @@ impl Out {
 
     /// What somebody else wrote: to a terminal without what would control it.
     pub(super) fn foreign(&mut self, text: &str) -> anyhow::Result<()> {
-        if !self.terminal {
-            return self.line(text);
-        }
-        let tame = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
-        self.line(text.chars().map(tame).collect::<String>())
+        if self.terminal { self.line(tame(text)) } else { self.line(text) }
     }
 
     pub(super) fn paint(&self, text: &str, colour: Colour) -> String {
@@ -126,9 +125,20 @@ impl Table {
     }
 }
 
-/// What went wrong, on stderr.
+/// What went wrong, on stderr. A provider's own words may be part of it.
 pub(super) fn complain(error: &anyhow::Error) {
-    eprintln!("hangar: {error:#}");
+    let text = format!("hangar: {error:#}");
+    eprintln!("{}", if io::stderr().is_terminal() { tame(&text) } else { text });
+}
+
+/// Without what would control a terminal.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+}
+
+/// What fits into a cell beside others.
+pub(super) fn shortened(text: &str) -> String {
+    if text.chars().count() > CELL { text.chars().take(CELL - 1).chain(['…']).collect() } else { text.to_owned() }
 }
 
 /// <https://no-color.org>: set and not empty.
@@ -140,6 +150,13 @@ fn wants_colour() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_text_cannot_control_a_terminal() {
+        assert_eq!(tame("a\x1b[2J\r\n\tb\u{9b}"), "a\u{fffd}[2J\u{fffd}\n\tb\u{fffd}");
+        assert_eq!(shortened(&"ü".repeat(100)), "ü".repeat(100));
+        assert_eq!(shortened(&"ü".repeat(101)), "ü".repeat(99) + "…");
+    }
 
     #[test]
     fn columns_are_aligned_whatever_the_colour() {

@@ -9,7 +9,7 @@ use super::{
     args::Gateway,
     discover,
     exit::Exit,
-    output::{Colour, Out, Table},
+    output::{Colour, Out, Table, shortened},
 };
 
 /// Status pages wait for nothing.
@@ -82,7 +82,7 @@ fn providers(listing: &Value) -> Table {
             plain("tools"),
             plain("pid"),
             plain("calls_in_flight"),
-            (cell(provider, "last_error"), Colour::Red),
+            (shortened(&cell(provider, "last_error")), Colour::Red),
         ]);
     }
     table

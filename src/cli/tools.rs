@@ -11,7 +11,7 @@ use super::{
     args::{Call, Gateway},
     discover,
     exit::{Exit, fail},
-    output::{Colour, Out, Table},
+    output::{Colour, Out, Table, shortened},
     status::entries,
 };
 
@@ -73,9 +73,7 @@ async fn in_service(admin: &Admin) -> anyhow::Result<Vec<String>> {
 fn row(provider: &str, tool: &Value) -> [(String, Colour); 3] {
     let text = |key: &str| tool.get(key).and_then(Value::as_str).unwrap_or_default();
     let about = text("description").lines().next().unwrap_or_default().trim();
-    let short: String =
-        if about.chars().count() > 100 { about.chars().take(99).chain(['…']).collect() } else { about.to_owned() };
-    [(provider.to_owned(), Colour::Plain), (text("name").to_owned(), Colour::Bold), (short, Colour::Plain)]
+    [(provider.to_owned(), Colour::Plain), (text("name").to_owned(), Colour::Bold), (shortened(about), Colour::Plain)]
 }
 
 /// What is sent; the arguments keep their spelling.
