@@ -21,6 +21,8 @@ pub const DESCENDANT: &str = "__descendant";
 
 pub fn begin(options: &Options) {
     bound_life(options.lifetime);
+    // Before the first word in the log: every start that is logged has its stop.
+    handle_term(options);
     log(options.log_starts.as_deref(), "start");
     if let Some(pids) = &options.pids {
         record_pid(pids);
@@ -33,7 +35,6 @@ pub fn begin(options: &Options) {
             end(options, 9);
         }
     }
-    handle_term(options);
     for grandchild in &options.grandchildren {
         spawn_descendant(*grandchild, options);
     }
