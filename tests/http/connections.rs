@@ -92,3 +92,31 @@ fn requests_in_a_row_are_answered_in_a_row() {
         assert_eq!(conn.answer().status, 200);
     }
 }
+
+/// Ticks of processor time that the process has used.
+#[cfg(target_os = "linux")]
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<_> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    fields[11].parse::<u64>().expect("user time") + fields[12].parse::<u64>().expect("system time")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_file_descriptors_it_waits_and_then_serves_on() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let gateway = with_one_provider();
+    assert_eq!(gateway.get("/health/live").status, 200);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("its files").count() as u64;
+    let limit = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
+    let pid = Pid::from_raw(gateway.pid() as i32).expect("a pid");
+    prlimit(Some(pid), Resource::Nofile, limit).expect("a limit");
+    // The system accepts for it.
+    let held: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
+    let before = ticks(gateway.pid());
+    thread::sleep(Duration::from_secs(2));
+    let used = ticks(gateway.pid()) - before;
+    assert!(used < 40, "{used} of 200 ticks: it spins");
+    drop(held);
+    assert_eq!(gateway.get("/health/live").status, 200);
+}

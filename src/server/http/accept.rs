@@ -25,6 +25,9 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// Milliseconds that what was sent may wait for the client to take it.
+#[cfg(target_os = "linux")]
+const STALL_TIMEOUT_MS: u32 = 120_000;
 /// After an accept error that is not one connection's own (no file descriptors left).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -34,6 +37,7 @@ pub(super) async fn run(listener: Listener, front: Arc<Front>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let app = routes::router(front.clone());
     let mut stop = front.stop.clone();
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -42,17 +46,22 @@ pub(super) async fn run(listener: Listener, front: Arc<Front>) {
             accepted = accept(&listener, &room) => accepted,
         };
         let (front, app) = (front.clone(), app.clone());
+        if accepted.is_ok() {
+            failing = false;
+        }
         match accepted {
             Ok((Accepted::Tcp(stream), permit)) => {
-                // Nagle costs 40 ms a call; a socket that refuses the option works all the same.
-                let _ = stream.set_nodelay(true);
+                prepare(&stream);
                 connections.spawn(connection(stream, front, app, permit));
             }
             #[cfg(unix)]
             Ok((Accepted::Unix(stream), permit)) => drop(connections.spawn(connection(stream, front, app, permit))),
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "http_accept_failed");
+                // Once for all failures in a row.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "http_accept_failed");
+                }
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -60,6 +69,15 @@ pub(super) async fn run(listener: Listener, front: Arc<Front>) {
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// A socket that refuses an option works all the same.
+fn prepare(stream: &tokio::net::TcpStream) {
+    // Nagle costs 40 ms a call.
+    let _ = stream.set_nodelay(true);
+    // A client that takes nothing any more must not hold its connection for ever.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, STALL_TIMEOUT_MS);
 }
 
 enum Accepted {

@@ -68,8 +68,12 @@ fn result(answer: &Frame) -> Result<Response, Refusal> {
     }
     let raw = answer.error().map(|place| answer.text(place)).unwrap_or_default();
     let error: Option<&RawValue> = serde_json::from_slice(raw).ok();
+    let said = answer.error().and_then(|error| {
+        let place = shallow::get(answer.bytes(), error, "message").ok().flatten()?;
+        shallow::string(answer.bytes(), place)
+    });
+    let message = format!("the upstream answered by an error: {}", said.unwrap_or_default());
     let details = json!({"upstream_error": error});
-    let message = "the upstream answered by a JSON-RPC error";
     Err(Refusal { details, ..Refusal::new(StatusCode::BAD_GATEWAY, "upstream_error", message) })
 }
 
