@@ -306,9 +306,14 @@ async fn bind(config: &Config, options: &ServeOptions) -> Result<TcpListener, Se
 /// Where the command line reaches this gateway. Without one the gateway works, and says so.
 fn admin_socket(config: &Path) -> Option<(UnixListener, PathBuf)> {
     let open = || -> io::Result<(UnixListener, PathBuf)> {
+        // A gateway that was killed leaves its socket; nobody listens there any more.
+        for left in runtime_dir::sockets_of(config) {
+            let refused = std::os::unix::net::UnixStream::connect(&left);
+            if refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                let _ = std::fs::remove_file(&left);
+            }
+        }
         let path = runtime_dir::socket_path(config, std::process::id())?;
-        // Of an earlier process that had the same pid.
-        let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         Ok((listener, path))

@@ -176,7 +176,6 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
-#[ignore = "until `hangar validate --json` exists"]
 fn the_binary_says_the_same_and_exits_3() {
     for path in files("bad") {
         let out = Command::new(env!("CARGO_BIN_EXE_hangar"))

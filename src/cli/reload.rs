@@ -121,6 +121,9 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
             out.line(format!("  {} {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
+    for key in names(report, "settings_updated") {
+        out.line(format!("  {} {key}", out.paint(&format!("{:<9}", "setting"), Colour::Yellow)))?;
+    }
     let unchanged = names(report, "providers_unchanged").len();
     out.line(format!("  unchanged {}", count(unchanged, "provider")))?;
     let draining = names(report, "draining");
@@ -142,7 +145,7 @@ fn remarks(out: &mut Out, report: &Value) -> anyhow::Result<()> {
 
 /// Whether the gateway runs something else than the file says.
 fn differs(report: &Value) -> bool {
-    ["providers_added", "providers_removed", "providers_updated", "restart_required"]
+    ["providers_added", "providers_removed", "providers_updated", "settings_updated", "restart_required"]
         .iter()
         .any(|key| !names(report, key).is_empty())
 }

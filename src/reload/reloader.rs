@@ -214,7 +214,7 @@ async fn verify(fresh: &[Arc<Provider>]) -> Result<(), Vec<Problem>> {
     let starts = fresh.iter().map(|provider| async move {
         let error = provider.start_beside().await.err()?;
         Some(Problem {
-            code: "HGR0901",
+            code: "HGR0801",
             path: format!("providers.{}", provider.name),
             place: None,
             message: error.to_string(),

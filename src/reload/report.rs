@@ -46,6 +46,8 @@ pub struct ReloadReport {
     pub changed_fields: BTreeMap<String, Vec<&'static str>>,
     /// Providers whose old instance ends in the background.
     pub draining: Vec<String>,
+    /// Dotted keys outside of `providers` that changed and are in force at once.
+    pub settings_updated: Vec<&'static str>,
     /// Dotted keys that changed and take effect after a restart only.
     pub restart_required: Vec<&'static str>,
     pub warnings: Vec<String>,
@@ -106,6 +108,7 @@ impl ReloadReport {
             groups_updated: Vec::new(),
             changed_fields: diff.updated.iter().map(|(name, keys)| (name.to_string(), keys.clone())).collect(),
             draining: Vec::new(),
+            settings_updated: diff.settings.clone(),
             restart_required: diff.restart_required.clone(),
             warnings: Vec::new(),
             generation: 0,
