@@ -1,7 +1,7 @@
 //! Bringing an instance up, watching it, and ending it. One task per instance holds its connection from birth to release.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use super::{
     handshake, news::UpstreamNews, slot::SlotGuard, upstream::Ear,
 };
 use crate::{
+    config::Launch,
     telemetry::{Event, StopReason},
     transport::{self, Close, Connection, Exit},
 };
@@ -21,6 +22,9 @@ use crate::{
 /// Back-off between starts of one that fails again and again.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 const BACK_OFF_MOST: Duration = Duration::from_secs(30);
+
+/// Longest that a start which was called off may take to get so far that it can be ended.
+const BIRTH: Duration = Duration::from_secs(30);
 
 /// The right to run an instance, from before it is opened until everything it started is gone.
 enum HeldSlot {
@@ -87,14 +91,19 @@ impl Provider {
         let upstream = Upstream::new(self.name.clone(), self.output.clone(), self.ground.telemetry.clone(), news);
         let ear = Arc::new(Ear(upstream.clone()));
         let opening = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
-        let opened = tokio::select! {
-            opened = timeout_at(deadline, opening) => opened,
-            () = self.called_off() => return Err(Stillborn { failure: None, connection: None }),
+        tokio::pin!(opening);
+        let (opened, wanted) = tokio::select! {
+            opened = &mut opening => (Some(opened), true),
+            () = sleep_until(deadline) => (None, true),
+            () = self.called_off() => (None, false),
+        };
+        let Some(opened) = opened else {
+            let failure = wanted.then(|| Failure { cause: not_ready(limit), output: self.output.tail(TAIL) });
+            return Err(Stillborn { failure, connection: self.half_open(opening).await });
         };
         let mut connection = match opened {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(self.stillborn(error.to_string(), None)),
-            Err(_) => return Err(self.stillborn(not_ready(limit), None)),
+            Ok(connection) => connection,
+            Err(error) => return Err(self.stillborn(error.to_string(), None)),
         };
         upstream.connect(connection.link.clone());
         let greeting = async {
@@ -111,6 +120,20 @@ impl Provider {
             Ok(Ok(catalogue)) => Ok((connection, upstream, catalogue)),
             Ok(Err(error)) => Err(self.exit_or(error.to_string(), connection).await),
             Err(_) => Err(self.stillborn(not_ready(limit), Some(connection))),
+        }
+    }
+
+    /// What comes of an opening that nobody waits for any more. Half a process must not be left to itself while the slot
+    /// goes to the next generation: it is born, to be ended like any other. A remote is simply let go.
+    async fn half_open(
+        &self,
+        opening: impl Future<Output = Result<Connection, transport::TransportError>>,
+    ) -> Option<Connection> {
+        match self.spec.launch {
+            Launch::Remote(_) => None,
+            Launch::Subprocess(_) | Launch::Docker(_) => {
+                tokio::time::timeout(BIRTH, opening).await.ok().and_then(Result::ok)
+            }
         }
     }
 
