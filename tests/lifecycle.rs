@@ -109,7 +109,7 @@ fn h14_a_death_is_told_at_once_though_a_stubborn_grandchild_lives_on() {
     signal(pid, Signal::KILL);
     let error = call.error();
     assert!(error.contains("\"a\"") && error.contains("signal 9"), "{error}");
-    assert!(killed.elapsed() < ms(500), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < ms(250), "{:?}", killed.elapsed());
     let next = gateway.client.pid_of("a");
     let first: Vec<_> =
         home.beings("a").into_iter().take_while(|being| being.pid < next).filter(|b| b.lives()).collect();
