@@ -45,7 +45,7 @@ impl Control {
             Err(outcome) => return outcome,
         };
         if provider.catalogue().is_none()
-            && let Err(error) = provider.lease().await
+            && let Err(error) = provider.be_ready().await
         {
             return call_error(&error);
         }

@@ -124,7 +124,7 @@ impl Provider {
             core.consecutive_failures = 0;
             core.retry_at = None;
         }
-        self.lease().await.map(drop)
+        self.be_ready().await
     }
 
     /// Starts a candidate without waiting for the slot of its name. It stands in line for the slot all the same, behind

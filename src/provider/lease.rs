@@ -29,6 +29,16 @@ impl Provider {
     /// Many callers share one start, and a caller that goes away does not stop it.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease<'_>, CallError> {
         let permit = self.permit().await?;
+        self.hold(permit).await
+    }
+
+    /// Resolves when there is a live instance; starts one when there is none. A provider whose every permit is taken by
+    /// calls is ready all the same.
+    pub async fn be_ready(self: &Arc<Self>) -> Result<(), CallError> {
+        self.hold(None).await.map(drop)
+    }
+
+    async fn hold<'p>(self: &'p Arc<Self>, permit: Option<SemaphorePermit<'p>>) -> Result<Lease<'p>, CallError> {
         let mut changes = self.state.subscribe();
         let mut waited_for = None;
         loop {

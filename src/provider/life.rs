@@ -41,15 +41,44 @@ struct Stillborn {
     connection: Option<Connection>,
 }
 
+/// How a live instance came to its end.
+struct Ended {
+    event: StateEvent,
+    reason: StopReason,
+    exit: End,
+}
+
+enum End {
+    /// All of it is gone.
+    Gone(Exit),
+    /// Its own process is gone, and what that left behind is being ended.
+    Died(Exit),
+}
+
+impl End {
+    fn how(&self) -> &Exit {
+        let (Self::Gone(exit) | Self::Died(exit)) = self;
+        exit
+    }
+}
+
 impl Provider {
     /// From INITIALIZING until everything this instance held is free again.
     pub(super) async fn life(self: Arc<Self>, attempt: u64) {
         let Some(slot) = self.take_slot().await else { return self.start_failed(attempt, None) };
         let started = Instant::now();
         let ended = match self.bring_up().await {
-            Ok((connection, upstream, catalogue)) => {
+            Ok((mut connection, upstream, catalogue)) => {
                 self.ready(&upstream, catalogue, started.elapsed());
-                Some(self.watch(connection, upstream).await)
+                match self.watch(&mut connection, upstream).await {
+                    Ended { event, reason, exit: End::Gone(exit) } => Some((event, reason, exit)),
+                    // Told at once; but the slot is free when what it left behind is gone, too.
+                    Ended { event, reason, exit: End::Died(exit) } => {
+                        self.released(attempt, event, reason, &exit);
+                        connection.exit.await;
+                        None
+                    }
+                }
             }
             Err(stillborn) => {
                 self.start_failed(attempt, stillborn.failure);
@@ -188,11 +217,7 @@ impl Provider {
     }
 
     /// Until it is gone, or stopped and gone.
-    async fn watch(
-        self: &Arc<Self>,
-        mut connection: Connection,
-        upstream: Arc<Upstream>,
-    ) -> (StateEvent, StopReason, Exit) {
+    async fn watch(self: &Arc<Self>, connection: &mut Connection, upstream: Arc<Upstream>) -> Ended {
         let ends = CancellationToken::new();
         let _helpers = ends.clone().drop_guard();
         self.lives.spawn(ends.clone().run_until_cancelled_owned(self.clone().keep_probing(upstream.clone())));
@@ -200,9 +225,9 @@ impl Provider {
         let order = loop {
             let wake_at = self.next_look();
             tokio::select! {
-                exit = &mut connection.exit => {
-                    return self.gone(&upstream, exit);
-                }
+                biased;
+                exit = &mut connection.exit => return self.gone(&upstream, End::Gone(exit)),
+                exit = &mut connection.died => return self.gone(&upstream, End::Died(exit)),
                 () = self.wake.notified() => {}
                 () = at(wake_at) => {}
             }
@@ -212,7 +237,8 @@ impl Provider {
         };
         upstream.end(CallError::Cut { provider: self.name.clone(), reason: order.reason.as_str() });
         connection.link.close(Close::Graceful);
-        (StateEvent::Released, order.reason, connection.exit.await)
+        let exit = End::Gone((&mut connection.exit).await);
+        Ended { event: StateEvent::Released, reason: order.reason, exit }
     }
 
     /// When the live loop has to look again: the idle time is over, or a drain.
@@ -249,18 +275,18 @@ impl Provider {
     }
 
     /// It ended by itself. Seen at once: no call waits for it any longer.
-    fn gone(&self, upstream: &Arc<Upstream>, exit: Exit) -> (StateEvent, StopReason, Exit) {
+    fn gone(&self, upstream: &Arc<Upstream>, exit: End) -> Ended {
         let stopping = self.core().state == ProviderState::Stopping;
         upstream.end(CallError::Gone {
             provider: self.name.clone(),
-            exit: exit.to_string(),
+            exit: exit.how().to_string(),
             output: upstream.output_tail(),
         });
         if stopping {
             let reason = self.core().order.map_or(StopReason::Requested, |order| order.reason);
-            return (StateEvent::Released, reason, exit);
+            return Ended { event: StateEvent::Released, reason, exit };
         }
-        (StateEvent::Gone, StopReason::Exited, exit)
+        Ended { event: StateEvent::Gone, reason: StopReason::Exited, exit }
     }
 
     fn released(&self, attempt: u64, event: StateEvent, reason: StopReason, exit: &Exit) {

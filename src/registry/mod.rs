@@ -140,8 +140,8 @@ impl Registry {
                     provider.status().last_failure.map(|f| f.cause).unwrap_or_default()
                 ));
             }
-            match tokio::time::timeout(within, provider.lease()).await {
-                Ok(Ok(_)) => None,
+            match tokio::time::timeout(within, provider.be_ready()).await {
+                Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("it was not ready within {:.1} s", within.as_secs_f64())),
             }

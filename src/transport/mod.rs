@@ -63,7 +63,10 @@ pub enum Close {
 /// An open connection, before any handshake.
 pub struct Connection {
     pub link: Arc<dyn Link>,
-    /// Resolves once, when the upstream is gone: by itself or after [`Link::close`].
+    /// Resolves when the upstream itself has ended while something that it started lives on; then [`Connection::exit`]
+    /// is still to come. Mostly there is nothing left, and only `exit` resolves.
+    pub died: Pin<Box<dyn Future<Output = Exit> + Send>>,
+    /// Resolves once, when the upstream is gone, with everything it started: by itself or after [`Link::close`].
     pub exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
 }
 

@@ -71,7 +71,7 @@ impl Rig {
         let marker = Marker { instance: instance.into(), generation: generation.into() };
         let name = ProviderName::new("math").unwrap();
         let inbox = Arc::new(Inbox { messages, failures });
-        let Connection { link, exit } = transport::open(&name, &spec, &marker, Arc::clone(&output), inbox).await?;
+        let Connection { link, exit, .. } = transport::open(&name, &spec, &marker, Arc::clone(&output), inbox).await?;
         Ok(Self { link, exit, output, messages: received, failures: failed, next_id: AtomicU64::new(1) })
     }
 

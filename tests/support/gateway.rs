@@ -18,7 +18,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+#[allow(unused_imports, reason = "each test binary uses its own part of the harness")]
 pub use client::{Client, Pending};
+#[allow(unused_imports, reason = "the same")]
 pub use processes::{Being, signal};
 pub use rustix::process::Signal;
 pub use serde_json::{Value, json};

@@ -61,7 +61,8 @@ pub(super) async fn open(
     });
     // The reader goes without a word when the connection is closed.
     let closed = Exit { cause: ExitCause::Closed, rung: None };
-    Ok(Connection { link: Arc::new(Legacy { remote }), exit: Box::pin(async move { exit.await.unwrap_or(closed) }) })
+    let exit = Box::pin(async move { exit.await.unwrap_or(closed) });
+    Ok(Connection { link: Arc::new(Legacy { remote }), died: Box::pin(std::future::pending()), exit })
 }
 
 async fn connect(http: &Http) -> Result<(Events, Url), TransportError> {

@@ -75,7 +75,7 @@ pub(super) fn connection(
         gone.cancelled().await;
         Exit { cause: ExitCause::Closed, rung: None }
     });
-    Connection { link, exit }
+    Connection { link, died: Box::pin(std::future::pending()), exit }
 }
 
 // === impl Streamable ===

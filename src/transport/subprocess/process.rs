@@ -1,6 +1,7 @@
 //! A running server as its connection sees it: the link to it, and the task that notices its end.
 
 use std::{
+    future::pending,
     os::{fd::AsFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     sync::{
@@ -16,6 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
     process::Child,
+    sync::oneshot,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -29,6 +31,8 @@ use crate::transport::{
 
 /// The last lines are in the pipe when the shim is reaped, unless somebody still holds its other end.
 const LAST_LINES: Duration = Duration::from_millis(200);
+/// The server has ended and its shim still ends what it left behind: so long for its last answers to be read.
+const LAST_WORDS: Duration = Duration::from_millis(40);
 /// A server whose stdout ended is about to be reported dead; if it is not, it lives on deaf.
 const DEAF: Duration = Duration::from_millis(250);
 
@@ -70,13 +74,21 @@ impl Process {
         stderr: JoinHandle<()>,
     ) -> Connection {
         tokio::spawn(Arc::clone(&self).write());
-        let watch = tokio::spawn(Arc::clone(&self).watch(child, reports, Intake { stdout, stderr }));
+        let (death, died) = oneshot::channel();
+        let watch = tokio::spawn(Arc::clone(&self).watch(child, reports, Intake { stdout, stderr }, death));
+        let died = async {
+            match died.await {
+                Ok(exit) => exit,
+                // Nothing was left behind: the exit says it all.
+                Err(_) => pending().await,
+            }
+        };
         let exit = async {
             watch
                 .await
                 .unwrap_or_else(|e| Exit { cause: ExitCause::Lost(format!("was lost sight of: {e}")), rung: None })
         };
-        Connection { link: Arc::new(PipeLink(self)), exit: Box::pin(exit) }
+        Connection { link: Arc::new(PipeLink(self)), died: Box::pin(died), exit: Box::pin(exit) }
     }
 
     fn close(&self, how: Close) {
@@ -96,8 +108,15 @@ impl Process {
     }
 
     /// The server's life until all of it is gone.
-    async fn watch(self: Arc<Self>, mut shim: Child, mut reports: Reports, mut intake: Intake) -> Exit {
+    async fn watch(
+        self: Arc<Self>,
+        mut shim: Child,
+        mut reports: Reports,
+        mut intake: Intake,
+        death: oneshot::Sender<Exit>,
+    ) -> Exit {
         let (mut ended, mut rung) = (None, None::<Rung>);
+        let mut death = Some(death);
         let mut deaf = Deaf::No;
         loop {
             tokio::select! {
@@ -112,6 +131,12 @@ impl Process {
                     // The shim is going, and it is the last to go.
                     None => break,
                 },
+                () = sleep(LAST_WORDS), if ended.is_some() && death.is_some() => {
+                    if let (Some(death), Some(cause)) = (death.take(), self.cause(ended.clone())) {
+                        // Nobody may be interested any more.
+                        let _ = death.send(Exit { cause, rung });
+                    }
+                }
                 _ = &mut intake.stdout, if deaf == Deaf::No => deaf = Deaf::Since,
                 () = sleep(DEAF), if deaf == Deaf::Since => {
                     deaf = Deaf::Told;
@@ -131,11 +156,13 @@ impl Process {
             let _ = tokio::task::spawn_blocking(move || sweep::sweep_connection(&id)).await;
         }
         intake.finish(deaf != Deaf::No).await;
-        let cause = match self.fault.get() {
-            Some(fault) => ExitCause::Lost(fault.clone()),
-            None => ended.unwrap_or_else(|| ExitCause::Lost(unreported(status.ok()))),
-        };
+        let cause = self.cause(ended).unwrap_or_else(|| ExitCause::Lost(unreported(status.ok())));
         Exit { cause, rung }
+    }
+
+    /// A server that we ended for a fault of its own says so, and not which signal it took.
+    fn cause(&self, reported: Option<ExitCause>) -> Option<ExitCause> {
+        self.fault.get().map(|fault| ExitCause::Lost(fault.clone())).or(reported)
     }
 }
 
