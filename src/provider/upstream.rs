@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -13,9 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::{CallError, Caller, UpstreamNews, error::TAIL};
+use super::{CallError, Caller, ClientId, UpstreamNews, error::TAIL};
 use crate::{
     config::ProviderName,
     telemetry::Telemetry,
@@ -38,6 +39,8 @@ pub struct Upstream {
     pub news: Arc<UpstreamNews>,
     /// Requests of the upstream that a client is answering now.
     asking: AtomicUsize,
+    /// A call has left the table.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl Upstream {
             telemetry,
             news,
             asking: AtomicUsize::new(0),
+            settled: Notify::new(),
         })
     }
 
@@ -149,21 +153,16 @@ impl Upstream {
             None => Err(TransportError::Closed),
         };
         if let Err(error) = sent {
-            let mut table = self.table();
-            table.pending.remove(&id);
-            return Err(table.ended.clone().unwrap_or_else(|| self.transport_error(error)));
+            drop(self.take_pending(id));
+            return Err(self.table().ended.clone().unwrap_or_else(|| self.transport_error(error)));
         }
         Ok(InFlight { id, upstream: self.clone(), reply, done: false })
     }
 
     /// The connection is over, or is being closed: every call in flight, and every later one, gets `error`.
     pub(super) fn end(&self, error: CallError) {
-        let pending: Vec<_> = {
-            let mut table = self.table();
-            table.ended.get_or_insert_with(|| error.clone());
-            table.pending.drain().collect()
-        };
-        for (_, call) in pending {
+        self.table().ended.get_or_insert_with(|| error.clone());
+        for call in self.take_all_pending() {
             let _ = call.reply.send(Err(error.clone()));
         }
     }
@@ -179,6 +178,33 @@ impl Upstream {
 
     fn transport_error(&self, error: TransportError) -> CallError {
         CallError::Transport { provider: self.provider.clone(), error }
+    }
+
+    /// The call that waits for the answer to `id`; it waits no longer.
+    fn take_pending(&self, id: u64) -> Option<Pending> {
+        let call = self.table().pending.remove(&id);
+        self.settled.notify_waiters();
+        call
+    }
+
+    fn take_all_pending(&self) -> Vec<Pending> {
+        let calls = self.table().pending.drain().map(|(_, call)| call).collect();
+        self.settled.notify_waiters();
+        calls
+    }
+
+    /// Resolves when no call of `client` is in flight here.
+    async fn without_calls_of(&self, client: ClientId) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // Before the look, or a call that ends in between is missed.
+            settled.as_mut().enable();
+            let of_client = |call: &Pending| call.caller.as_ref().is_some_and(|caller| caller.client.id() == client);
+            if !self.table().pending.values().any(of_client) {
+                return;
+            }
+            settled.await;
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -207,7 +233,7 @@ impl InFlight {
 
     fn cancel(&mut self, reason: &str) {
         self.done = true;
-        if self.upstream.table().pending.remove(&self.id).is_none() {
+        if self.upstream.take_pending(self.id).is_none() {
             return;
         }
         if let Some(link) = self.upstream.link.get() {

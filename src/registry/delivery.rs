@@ -99,6 +99,9 @@ impl Registry {
         if let Some(route) = self.index().route(listing, name) {
             return Ok(route.clone());
         }
+        if let Some(route) = self.shortened(listing, name).await {
+            return Ok(route);
+        }
         let split = match listing {
             Listing::Tools | Listing::Prompts => names::split(name),
             Listing::Resources | Listing::Templates => names::split_uri(name),
@@ -119,6 +122,17 @@ impl Registry {
             }
         }
         Err(self.unknown(listing, name))
+    }
+
+    /// A name that may have been cut, of a provider whose lists are not known (any more): the list has to say what it was.
+    async fn shortened(&self, listing: Listing, name: &str) -> Option<Route> {
+        if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
+            return None;
+        }
+        let provider = self.provider(names::split(name)?.0).filter(|provider| provider.catalogue().is_none())?;
+        // One that does not start says so to the call itself.
+        let _ = provider.be_ready().await;
+        self.index().route(listing, name).cloned()
     }
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {
@@ -156,7 +170,10 @@ impl Registry {
 
     fn unknown(&self, listing: Listing, name: &str) -> DeliveryError {
         let index = self.index();
-        let rated = index.list(listing).routes.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+        let own = self.own_tools().map(|own| own.items()).filter(|_| listing == Listing::Tools).unwrap_or_default();
+        let own = own.iter().map(|item| &*item.key).filter(|own| self.own_tool(own).is_some());
+        let known = index.list(listing).routes.keys().map(|known| &**known).chain(own);
+        let rated = known.map(|known| (strsim::jaro_winkler(known, name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.85);
         let help = best.map(|(_, known)| known.to_string());
         DeliveryError::Unknown { kind: listing.noun(), name: name.chars().take(200).collect(), help }

@@ -2,7 +2,11 @@
 //!
 //! Neither trusts names or times: whatever moves in a directory of a source means "compare the bytes".
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
@@ -18,10 +22,14 @@ const QUIET: Duration = Duration::from_millis(500);
 /// ...or this long after it began, under a writer that never stops.
 const CAP: Duration = Duration::from_secs(5);
 
+/// Links followed on the way to one source; the system gives up at 40, too.
+const MAX_LINKS: usize = 40;
+
 /// The directory watch; re-armed when the set of directories changes.
 struct Directories {
     watcher: Option<RecommendedWatcher>,
-    armed: BTreeSet<PathBuf>,
+    /// By name, and which directory that was: one that was replaced under its name is not watched any more.
+    armed: BTreeMap<PathBuf, Option<(u64, u64)>>,
 }
 
 /// Runs until the gateway stops (the caller drops or cancels it). `config_reload.*` of the configuration in force decides
@@ -87,17 +95,38 @@ async fn differs(sources: Sources) -> bool {
     tokio::task::spawn_blocking(compare).await.unwrap_or(false)
 }
 
-/// The directory each source stands in, and the one it really lies in when it is a link.
+/// The directory each source stands in, and that of every link on the way to where it really lies: swapping any of them
+/// puts other bytes under the same name.
 fn directories_of(sources: &Sources) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     for (path, _) in &sources.files {
-        let real = std::fs::canonicalize(path).ok();
-        for path in [Some(path.clone()), real].into_iter().flatten() {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            directories.insert(parent.map_or_else(|| PathBuf::from("."), PathBuf::from));
+        let mut path = path.clone();
+        for _ in 0..MAX_LINKS {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            directories.insert(real(parent));
+            let prefixes: Vec<_> = path.ancestors().collect();
+            let link = prefixes.into_iter().rev().find_map(|prefix| Some((prefix, std::fs::read_link(prefix).ok()?)));
+            let Some((link, target)) = link else { break };
+            let place = link.parent().unwrap_or(Path::new("/"));
+            directories.insert(real(place));
+            let rest = path.strip_prefix(link).unwrap_or(Path::new(""));
+            let place = place.join(target);
+            // Joining an empty rest would leave a slash behind.
+            path = if rest.as_os_str().is_empty() { place } else { place.join(rest) };
         }
     }
     directories
+}
+
+/// The one name of a directory: the system gives one watch per directory, and who ends it under a second name ends it.
+fn real(directory: &Path) -> PathBuf {
+    std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// Which directory a name means now.
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(directory).ok().map(|data| (data.dev(), data.ino()))
 }
 
 impl Directories {
@@ -116,22 +145,26 @@ impl Directories {
                 None
             }
         };
-        Self { watcher, armed: BTreeSet::new() }
+        Self { watcher, armed: BTreeMap::new() }
     }
 
     fn arm(&mut self, wanted: BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.armed.difference(&wanted) {
-            // The directory may be gone itself.
-            let _ = watcher.unwatch(gone);
-        }
-        self.armed.retain(|directory| wanted.contains(directory));
+        self.armed.retain(|directory, known| {
+            let stays = wanted.contains(directory) && identity(directory) == *known;
+            if !stays {
+                // The directory may be gone itself.
+                let _ = watcher.unwatch(directory);
+            }
+            stays
+        });
         for directory in wanted {
-            if self.armed.contains(&directory) {
+            if self.armed.contains_key(&directory) {
                 continue;
             }
+            let known = identity(&directory);
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.armed.insert(directory)),
+                Ok(()) => drop(self.armed.insert(directory, known)),
                 Err(error) => {
                     tracing::debug!(directory = %directory.display(), %error, "directory cannot be watched yet");
                 }

@@ -251,7 +251,12 @@ impl Client for Session {
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {
         let (sender, receiver) = oneshot::channel();
         let id = ASKS.fetch_add(1, Ordering::Relaxed);
-        self.inner().asks.insert(id, sender);
+        {
+            let mut inner = self.inner();
+            // Of calls that ended without the client's answer.
+            inner.asks.retain(|_, waiting| !waiting.is_closed());
+            inner.asks.insert(id, sender);
+        }
         if !via.send(request.with_id(id.to_string().as_bytes())) {
             self.inner().asks.remove(&id);
         }

@@ -302,6 +302,6 @@ pub fn holds_for(what: &str, time: Duration, mut condition: impl FnMut() -> bool
     }
 }
 
-pub fn ms(milliseconds: u64) -> Duration {
+pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

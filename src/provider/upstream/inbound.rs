@@ -32,12 +32,9 @@ impl Inbound for Ear {
 
     fn failed(&self, id: Option<u64>, error: TransportError) {
         let upstream = &self.0;
-        let failed: Vec<Pending> = {
-            let mut table = upstream.table();
-            match id {
-                Some(id) => table.pending.remove(&id).into_iter().collect(),
-                None => table.pending.drain().map(|(_, call)| call).collect(),
-            }
+        let failed: Vec<Pending> = match id {
+            Some(id) => upstream.take_pending(id).into_iter().collect(),
+            None => upstream.take_all_pending(),
         };
         for call in failed {
             let _ = call.reply.send(Err(upstream.transport_error(error.clone())));
@@ -63,7 +60,7 @@ impl Ear {
     }
 
     fn response(&self, frame: Frame) {
-        let call = frame.id_u64().and_then(|id| self.0.table().pending.remove(&id));
+        let call = frame.id_u64().and_then(|id| self.0.take_pending(id));
         match call {
             Some(call) => drop(call.reply.send(Ok(frame))),
             // Unknown, late or twice.
@@ -150,12 +147,14 @@ impl Ear {
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
         }
         let upstream = self.0.clone();
-        // Ends with the client's answer, the client's session or the call, whichever is first.
+        // Ends with the client's answer, with the stream it would come through, or when that client has no call here any
+        // more: on stdio the stream is the client's for good.
         tokio::spawn(async move {
             let answer = caller.client.ask(&frame, &caller.relay);
             let answer = tokio::select! {
                 answer = answer => answer.ok(),
                 () = caller.relay.closed() => None,
+                () = upstream.without_calls_of(caller.client.id()) => None,
             };
             upstream.asking.fetch_sub(1, Ordering::Relaxed);
             let reply = match answer {
