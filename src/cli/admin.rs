@@ -196,11 +196,7 @@ impl Answer {
 /// `{"error", "message", "details"}` of the gateway with the exit code that it means.
 pub(super) fn refusal(status: u16, body: &Value) -> Failure {
     let text = |key: &str| body.get(key).and_then(Value::as_str);
-    let mut message =
-        text("message").or_else(|| text("error")).map_or(format!("HTTP status {status}"), ToOwned::to_owned);
-    if let Some(why) = body.pointer("/details/upstream_error/message").and_then(Value::as_str) {
-        message = format!("{message}: {why}");
-    }
+    let message = text("message").or_else(|| text("error")).map_or(format!("HTTP status {status}"), ToOwned::to_owned);
     let exit = match status {
         // The gateway did its part; the provider did not.
         502..=504 => Exit::Found,

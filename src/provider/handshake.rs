@@ -35,6 +35,16 @@ pub enum HandshakeError {
     PagingLoop { method: &'static str },
 }
 
+impl HandshakeError {
+    /// For an error text that names the provider already.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Call(CallError::Transport { error, .. }) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// `initialize` and `notifications/initialized`.
 pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, HandshakeError> {
     const METHOD: &str = "initialize";

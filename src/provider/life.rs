@@ -147,7 +147,7 @@ impl Provider {
         };
         match greeted {
             Ok(Ok(catalogue)) => Ok((connection, upstream, catalogue)),
-            Ok(Err(error)) => Err(self.exit_or(error.to_string(), connection).await),
+            Ok(Err(error)) => Err(self.exit_or(error.cause(), connection).await),
             Err(_) => Err(self.stillborn(not_ready(limit), Some(connection))),
         }
     }

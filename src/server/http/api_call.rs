@@ -72,7 +72,7 @@ fn result(answer: &Frame) -> Result<Response, Refusal> {
         let place = shallow::get(answer.bytes(), error, "message").ok().flatten()?;
         shallow::string(answer.bytes(), place)
     });
-    let message = format!("the upstream answered by an error: {}", said.unwrap_or_default());
+    let message = format!("the provider answered with an error: {}", said.unwrap_or_default());
     let details = json!({"upstream_error": error});
     Err(Refusal { details, ..Refusal::new(StatusCode::BAD_GATEWAY, "upstream_error", message) })
 }
