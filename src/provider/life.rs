@@ -70,11 +70,11 @@ impl Provider {
         let ended = match self.bring_up().await {
             Ok((mut connection, upstream, catalogue)) => {
                 self.ready(&upstream, catalogue, started.elapsed());
-                match self.watch(&mut connection, upstream).await {
-                    Ended { event, reason, exit: End::Gone(exit) } => Some((event, reason, exit)),
+                match self.watch(&mut connection, &upstream).await {
+                    ended @ Ended { exit: End::Gone(_), .. } => Some((upstream, ended)),
                     // Told at once; but the slot is free when what it left behind is gone, too.
-                    Ended { event, reason, exit: End::Died(exit) } => {
-                        self.released(attempt, event, reason, &exit);
+                    ended @ Ended { exit: End::Died(_), .. } => {
+                        self.released(attempt, &upstream, ended);
                         connection.exit.await;
                         None
                     }
@@ -91,8 +91,8 @@ impl Provider {
         };
         // Whoever sees COLD and starts again must find the slot free, or at least no instance in it.
         drop(slot);
-        if let Some((event, reason, exit)) = ended {
-            self.released(attempt, event, reason, &exit);
+        if let Some((upstream, ended)) = ended {
+            self.released(attempt, &upstream, ended);
         }
     }
 
@@ -217,7 +217,7 @@ impl Provider {
     }
 
     /// Until it is gone, or stopped and gone.
-    async fn watch(self: &Arc<Self>, connection: &mut Connection, upstream: Arc<Upstream>) -> Ended {
+    async fn watch(self: &Arc<Self>, connection: &mut Connection, upstream: &Arc<Upstream>) -> Ended {
         let ends = CancellationToken::new();
         let _helpers = ends.clone().drop_guard();
         self.lives.spawn(ends.clone().run_until_cancelled_owned(self.clone().keep_probing(upstream.clone())));
@@ -226,8 +226,8 @@ impl Provider {
             let wake_at = self.next_look();
             tokio::select! {
                 biased;
-                exit = &mut connection.exit => return self.gone(&upstream, End::Gone(exit)),
-                exit = &mut connection.died => return self.gone(&upstream, End::Died(exit)),
+                exit = &mut connection.exit => return self.gone(End::Gone(exit)),
+                exit = &mut connection.died => return self.gone(End::Died(exit)),
                 () = self.wake.notified() => {}
                 () = at(wake_at) => {}
             }
@@ -274,14 +274,9 @@ impl Provider {
         Some(order)
     }
 
-    /// It ended by itself. Seen at once: no call waits for it any longer.
-    fn gone(&self, upstream: &Arc<Upstream>, exit: End) -> Ended {
+    /// It ended by itself.
+    fn gone(&self, exit: End) -> Ended {
         let stopping = self.core().state == ProviderState::Stopping;
-        upstream.end(CallError::Gone {
-            provider: self.name.clone(),
-            exit: exit.how().to_string(),
-            output: upstream.output_tail(),
-        });
         if stopping {
             let reason = self.core().order.map_or(StopReason::Requested, |order| order.reason);
             return Ended { event: StateEvent::Released, reason, exit };
@@ -289,14 +284,17 @@ impl Provider {
         Ended { event: StateEvent::Gone, reason: StopReason::Exited, exit }
     }
 
-    fn released(&self, attempt: u64, event: StateEvent, reason: StopReason, exit: &Exit) {
+    fn released(&self, attempt: u64, upstream: &Arc<Upstream>, ended: Ended) {
+        let Ended { event, reason, exit } = ended;
+        let exit = exit.how();
+        let output = upstream.output_tail();
         let failures = {
             let mut core = self.core();
             core.upstream = None;
             core.order = None;
             core.ready_since = None;
             if event == StateEvent::Gone {
-                let output = self.output.tail(TAIL);
+                let output = output.clone();
                 // One free restart: a server that died after it had worked is started again by the next call at once.
                 core.count_failure(attempt, Failure { cause: format!("it {exit}"), output }, 1);
             }
@@ -305,6 +303,8 @@ impl Provider {
             self.step(&mut core, event);
             core.consecutive_failures
         };
+        // After the change of state: whoever is told and calls again at once must not find the dead one.
+        upstream.end(CallError::Gone { provider: self.name.clone(), exit: exit.to_string(), output });
         let provider = self.name.to_string();
         if event == StateEvent::Gone {
             let error = exit.to_string();

@@ -48,7 +48,8 @@ impl Registry {
             let outcome = self.attempt(&delivery, &route).await;
             match outcome {
                 // Nothing was sent: the name may lead somewhere else by now.
-                Err((CallError::Retired { .. } | CallError::Cut { .. }, false)) if lookups > 0 => {}
+                Err((CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. }, false))
+                    if lookups > 0 => {}
                 // It died a moment ago; not a byte was sent.
                 Err((CallError::Transport { error: TransportError::Closed, .. }, false)) if lookups > 0 => {
                     route.provider.closed_is_seen().await;
