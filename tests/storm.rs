@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use gateway::{Gateway, Home, UNWATCHED, config, json};
+use gateway::{Client, Gateway, Home, HttpSession, UNWATCHED, Value, config, json};
 
 const CALLERS: usize = 32;
 const UNCHANGED: [&str; 4] = ["still0", "still1", "still2", "still3"];
@@ -47,51 +47,92 @@ impl Wanted {
     }
 }
 
+/// One caller's way to the gateway, or the driver's.
+trait Way: Send {
+    /// The whole answer to a `tools/call`.
+    fn call(&mut self, tool: &str, arguments: Value) -> Value;
+}
+
+impl Way for &Client {
+    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        self.start_tool(tool, arguments).wait()
+    }
+}
+
+impl Way for HttpSession {
+    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        HttpSession::call(self, tool, arguments)
+    }
+}
+
 #[test]
 fn storm_reload() {
     let home = Home::new();
-    let mut wanted = Wanted::default();
-    let gateway = Gateway::start(&home, &wanted.providers(&home));
-    let before = UNCHANGED.map(|name| gateway.client.pid_of(name));
-    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|n| {
-                scope.spawn({
-                    let (client, stop, calls) = (&gateway.client, &stop, &calls);
-                    move || call_until(client, n, stop, calls)
-                })
-            })
-            .collect();
-        let driver = scope.spawn(|| drive(&gateway, &mut wanted, &stop));
-        driver.join().unwrap_or_else(|panic| {
-            stop.store(true, Ordering::Relaxed);
-            std::panic::resume_unwind(panic)
-        });
-        let failed: Vec<String> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
-        assert_eq!(failed, Vec::<String>::new(), "failed calls of {}", calls.load(Ordering::Relaxed));
-    });
-    assert!(calls.load(Ordering::Relaxed) > reloads_wanted(), "the callers hardly called");
-    assert_eq!(UNCHANGED.map(|name| gateway.client.pid_of(name)), before);
-    for name in UNCHANGED {
-        assert_eq!(home.start_count(name), 1);
-    }
+    let gateway = Gateway::start(&home, &Wanted::default().providers(&home));
+    storm(&home, || &gateway.client);
+    finish(&home, gateway);
+}
+
+#[test]
+fn storm_reload_over_http_sessions() {
+    let home = Home::new();
+    let (gateway, address) = Gateway::over_http(&home, &Wanted::default().providers(&home));
+    storm(&home, || HttpSession::open(address));
+    finish(&home, gateway);
+}
+
+fn finish(home: &Home, gateway: Gateway) {
     gateway.stop();
     for name in UNCHANGED.iter().chain(&CHANGING) {
         home.assert_never_two(name);
         home.assert_starts_equal_stops(name);
     }
+    for name in UNCHANGED {
+        assert_eq!(home.start_count(name), 1, "an unchanged provider is the same process all the time");
+    }
+}
+
+fn storm<W: Way>(home: &Home, connect: impl Fn() -> W) {
+    let mut driver = connect();
+    let mut pids = || UNCHANGED.map(|name| driver.call(&format!("{name}__pid"), json!({}))["result"].to_string());
+    let before = pids();
+    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let (stop, calls) = (&stop, &calls);
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|n| {
+                let mut way = connect();
+                scope.spawn(move || call_until(&mut way, n, stop, calls))
+            })
+            .collect();
+        // A driver that fails must not leave the callers calling.
+        let _stopped = Stop(stop);
+        drive(home, &mut connect());
+        stop.store(true, Ordering::Relaxed);
+        let failed: Vec<String> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        assert_eq!(failed, Vec::<String>::new(), "failed calls of {}", calls.load(Ordering::Relaxed));
+    });
+    assert!(calls.load(Ordering::Relaxed) > reloads_wanted(), "the callers hardly called");
+    assert_eq!(pids(), before);
+}
+
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Calls unchanged providers, one call after the other; gives what went wrong.
-fn call_until(client: &gateway::Client, n: usize, stop: &AtomicBool, calls: &AtomicUsize) -> Vec<String> {
+fn call_until(way: &mut impl Way, n: usize, stop: &AtomicBool, calls: &AtomicUsize) -> Vec<String> {
     let mut failed = Vec::new();
     for round in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let name = UNCHANGED[(n + round) % UNCHANGED.len()];
-        let answer = client.start_tool(&format!("{name}__echo"), json!({"n": n, "round": round})).wait();
+        let answer = way.call(&format!("{name}__echo"), json!({"n": n, "round": round}));
         if answer["result"]["content"][0]["text"] != format!("{{\"n\":{n},\"round\":{round}}}") {
             failed.push(answer.to_string());
         }
@@ -101,41 +142,40 @@ fn call_until(client: &gateway::Client, n: usize, stop: &AtomicBool, calls: &Ato
 }
 
 /// Reload after reload; checks every report against what was asked for.
-fn drive(gateway: &Gateway, wanted: &mut Wanted, stop: &AtomicBool) {
+fn drive(home: &Home, way: &mut impl Way) {
     let mut dice = Dice(0x5eed);
-    let mut generation = gateway.generation();
+    let mut wanted = Wanted::default();
+    let mut generation = 1;
     for round in 1..=reloads_wanted() {
         let which = dice.roll(CHANGING.len());
-        let mut next = *wanted;
+        let mut next = wanted;
         let kind = dice.roll(5);
         match kind {
             0 | 1 => next.0[which] = Some(round),
             2 => next.0[which] = None,
             _ => {}
         }
-        let good = config(&next.providers(&gateway.home), UNWATCHED);
+        let good = config(&next.providers(home), UNWATCHED);
+        home.put(&if kind == 4 { good + "  broken: {comand: [x]}\n" } else { good });
+        let report = way.call("hangar_reload_config", json!({}))["result"]["structuredContent"].take();
         if kind == 4 {
-            let bad = good + "  broken: {comand: [x]}\n";
-            let report = gateway.reload_to(&bad, json!({}));
             assert_eq!((&report["status"], &report["generation"]), (&json!("failed"), &json!(generation)), "{report}");
             continue;
         }
-        let report = gateway.reload_to(&good, json!({}));
-        check(&report, wanted, &next, &mut generation);
-        *wanted = next;
+        check(&report, &wanted, &next, &mut generation);
+        wanted = next;
         // Most of them live when the next change comes.
         if let Some(version) = wanted.0[which]
             && dice.roll(3) > 0
         {
-            let call = gateway.client.start_tool(&format!("{}__args", CHANGING[which]), json!({})).wait();
+            let call = way.call(&format!("{}__args", CHANGING[which]), json!({}));
             let text = call["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{call}"));
             assert!(text.contains(&format!("\"--version\",\"{version}\"")), "the new one answers: {text}");
         }
     }
-    stop.store(true, Ordering::Relaxed);
 }
 
-fn check(report: &gateway::Value, before: &Wanted, after: &Wanted, generation: &mut u64) {
+fn check(report: &Value, before: &Wanted, after: &Wanted, generation: &mut u64) {
     let changed = |fits: &dyn Fn(Option<usize>, Option<usize>) -> bool| -> BTreeSet<&str> {
         let both = before.0.into_iter().zip(after.0);
         CHANGING.into_iter().zip(both).filter(|(_, (old, new))| fits(*old, *new)).map(|(name, _)| name).collect()

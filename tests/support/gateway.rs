@@ -5,12 +5,15 @@
 
 #[path = "client.rs"]
 mod client;
+#[path = "http.rs"]
+mod http;
 #[path = "processes.rs"]
 pub mod processes;
 
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -20,6 +23,8 @@ use std::{
 
 #[allow(unused_imports, reason = "each test binary uses its own part of the harness")]
 pub use client::{Client, Pending};
+#[allow(unused_imports, reason = "the same")]
+pub use http::HttpSession;
 #[allow(unused_imports, reason = "the same")]
 pub use processes::{Being, signal};
 pub use rustix::process::Signal;
@@ -166,9 +171,25 @@ impl Gateway {
     }
 
     pub fn spawn_on(home: &Arc<Home>, config: &Path) -> Self {
+        Self::spawn_with(home, config, &[])
+    }
+
+    /// Over HTTP, on a port of the system's choice. Its stdio client is of no use.
+    pub fn over_http(home: &Arc<Home>, providers: &str) -> (Self, SocketAddr) {
+        home.put(&config(providers, UNWATCHED));
+        let gateway = Self::spawn_with(home, &home.config(), &["--http", "--port", "0"]);
+        gateway.wait_for_log("gateway_started");
+        let log = gateway.log();
+        let address = log.split("address=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let address = address.parse().unwrap_or_else(|_| panic!("no address in {log}"));
+        (gateway, address)
+    }
+
+    fn spawn_with(home: &Arc<Home>, config: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hangar"))
             .args(["serve", "--config"])
             .arg(config)
+            .args(options)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", home.root.path())
