@@ -315,7 +315,7 @@ fn h12_another_spelling_of_the_same_configuration_is_no_change() {
 }
 
 #[test]
-fn a_comment_changes_the_checksum_and_not_the_generation() {
+fn p08_the_checksum_is_of_the_very_bytes_in_force_and_a_comment_changes_it_alone() {
     let home = Home::new();
     let a = home.provider("a", &[], "");
     let gateway = Gateway::start(&home, &a);
@@ -641,6 +641,23 @@ fn p27_a_call_that_asks_for_the_reload_of_its_own_provider_does_not_deadlock() {
     assert!(began.elapsed() < ms(700));
     assert_eq!(batch.wait()["result"]["structuredContent"]["success"], true);
     gateway.stop();
+}
+
+#[test]
+fn p32_the_gateway_never_writes_its_configuration() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home, &home.provider("a", &[], ""));
+    gateway.reload(&home.provider("a", &[], "idle_ttl_s: 5"));
+    let state = || {
+        let entries = fs::read_dir(home.path("conf")).unwrap().flatten().map(|e| e.file_name()).collect::<Vec<_>>();
+        (fs::read(home.config()).unwrap(), fs::metadata(home.config()).unwrap().modified().unwrap(), entries)
+    };
+    let before = state();
+    gateway.client.pid_of("a");
+    gateway.client.structured("hangar_reload_config", json!({"verify": true}));
+    gateway.client.structured("hangar_stop", json!({"provider": "a"}));
+    gateway.stop();
+    assert_eq!(state(), before);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod gateway;
 
 use std::time::{Duration, Instant};
 
-use gateway::{Gateway, Home, Pending, SOON, Value, eventually, holds_for, json, ms};
+use gateway::{Gateway, Home, HttpSession, Pending, SOON, Value, eventually, holds_for, json, ms};
 
 fn gateway_with(keys: &str) -> Gateway {
     let home = Home::new();
@@ -263,6 +263,26 @@ fn what_a_client_has_not_declared_is_refused_and_never_sent_to_it() {
         assert!(answer.contains("cannot be routed"), "{answer}");
         assert!(gateway.client.messages(method).is_empty());
     }
+    gateway.stop();
+}
+
+#[test]
+fn a_question_that_could_be_for_either_of_two_clients_is_for_neither() {
+    let home = Home::new();
+    let (gateway, address) = Gateway::over_http(&home, &home.provider("a", &[], ""));
+    let [mut one, mut other] = [(); 2].map(|()| HttpSession::open_with(address, json!({"elicitation": {}})));
+    let mut watcher = HttpSession::open(address);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| one.call("a__sleep", json!({"ms": 700})));
+        eventually("the first client's call runs", SOON, || {
+            let list = watcher.call("hangar_list", json!({}))["result"]["structuredContent"].take();
+            (list["providers"][0]["calls_in_flight"] == 1).then_some(())
+        });
+        let answer = other.call("a__elicit", json!({}));
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        assert!(text.contains("cannot be routed"), "{text}");
+        assert_eq!(running.join().unwrap()["result"]["content"][0]["text"], "slept");
+    });
     gateway.stop();
 }
 

@@ -20,12 +20,17 @@ pub struct HttpSession {
 impl HttpSession {
     /// Connected, past the handshake.
     pub fn open(address: SocketAddr) -> Self {
+        Self::open_with(address, json!({}))
+    }
+
+    /// With these client capabilities.
+    pub fn open_with(address: SocketAddr, capabilities: Value) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut session = Self { stream: BufReader::new(stream), address, session: None, next_id: 1 };
         let client = json!({"name": "test", "version": "1"});
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client});
         assert!(session.request("initialize", params).get("result").is_some());
         assert!(session.session.is_some(), "the handshake gives a session");
         session
