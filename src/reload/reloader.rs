@@ -8,7 +8,10 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use super::{
     ReloadError, ReloadOptions, ReloadReport, Trigger,
@@ -70,6 +73,8 @@ pub struct Reloader {
     /// The load that the current snapshot was made from.
     in_force: Option<Loaded>,
     apply: Box<dyn Fn(&Config) + Send>,
+    /// Fires when the gateway stops, also in the middle of a run.
+    stopping: CancellationToken,
 }
 
 impl Reloader {
@@ -84,11 +89,27 @@ impl Reloader {
             retirements: TaskTracker::new(),
         });
         let handle = ReloadHandle { requests: sender, shared: shared.clone() };
-        (Self { requests, shared, booted: None, in_force: None, apply: Box::new(apply) }, handle)
+        (
+            Self {
+                requests,
+                shared,
+                booted: None,
+                in_force: None,
+                apply: Box::new(apply),
+                stopping: CancellationToken::new(),
+            },
+            handle,
+        )
     }
 
     /// Until the gateway stops; then retires everything.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let (stopping, mut told) = (self.stopping.clone(), stop.clone());
+        let _stopper = AbortOnDropHandle::new(tokio::spawn(async move {
+            // An error means that the gateway's `main` is gone.
+            let _ = told.wait_for(|stop| *stop).await;
+            stopping.cancel();
+        }));
         tracing::info!(path = %self.shared.path.display(), "config_reload_worker_started");
         loop {
             let first = tokio::select! {
@@ -175,11 +196,16 @@ impl Reloader {
         if let Some(booted) = &self.booted {
             report.restart_required = config::diff(booted, &loaded.config).restart_required;
         }
-        if options.verify
-            && let Err(problems) = verify(&plan.fresh).await
-        {
-            discard(&self.shared.retirements, plan.fresh);
-            return Err(self.shared.verify_refusal(trigger, problems, loaded.sha256));
+        if options.verify {
+            let refusal = match self.stopping.run_until_cancelled(verify(&plan.fresh)).await {
+                Some(Ok(())) => None,
+                Some(Err(problems)) => Some(self.shared.verify_refusal(trigger, problems, loaded.sha256.clone())),
+                None => Some(self.shared.refusal(trigger, "shutdown", "the gateway is shutting down")),
+            };
+            if let Some(refusal) = refusal {
+                discard(&self.shared.retirements, plan.fresh);
+                return Err(refusal);
+            }
         }
         if options.dry_run {
             discard(&self.shared.retirements, plan.fresh);

@@ -326,3 +326,9 @@ pub fn holds_for(what: &str, time: Duration, mut condition: impl FnMut() -> bool
 pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
+
+/// As `sha256sum` prints it.
+pub fn sha256(text: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}

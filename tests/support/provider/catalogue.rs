@@ -28,6 +28,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("update_resource", "{uri}: says that a resource changed"),
     ("cancelled", "The ids that were cancelled so far"),
     ("log_level", "The level that was set last"),
+    ("subscriptions", "The resources that are subscribed to"),
     ("fork_orphan", "{kind}: starts a process that outlives this one"),
     ("stop_reading", "Answers and never reads again"),
     ("bad_ids", "Answers with an unknown id, then twice"),

@@ -128,6 +128,10 @@ impl Job {
                 let ids = self.server.lock().cancelled.join(",");
                 self.text(&format!("[{ids}]"));
             }
+            "subscriptions" => {
+                let uris = json!(self.server.lock().subscribed).to_string();
+                self.text(&uris);
+            }
             "log_level" => {
                 let level = self.server.lock().log_level.clone();
                 self.text(&level.unwrap_or_default());
