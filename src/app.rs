@@ -45,6 +45,8 @@ use crate::{
 const STOP_LIMIT: Duration = Duration::from_secs(45);
 /// How long a stdio client may take to read its last answers.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last log lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// Resource updates on their way to clients.
 const UPDATES: usize = 1024;
 
@@ -102,9 +104,10 @@ fn serve_in_runtime(options: ServeOptions) -> Result<(), ServeError> {
     let path = std::path::absolute(path)?;
     let level = init_logs(&path, &options);
     let runtime = Builder::new_multi_thread().enable_all().thread_name("hangar").build()?;
-    let outcome = runtime.block_on(serve(&path, options, level));
+    let outcome = runtime.block_on(serve(&path, options, level.clone()));
     // A read of a terminal's stdin cannot be called back; everything that matters is done.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    level.flush(LAST_LINES);
     outcome
 }
 
@@ -174,13 +177,14 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
         memory: CatalogueMemory::new(state_dir.catalogues()),
         tasks: TaskTracker::new(),
         catalogue_news: watch::Sender::default(),
+        log_level: Default::default(),
         updates: updates_in,
     });
     let registry = Registry::new(ground);
     let apply = move |config: &Config| level.set(config.logging.level);
-    let (reloader, reload) = Reloader::new(registry.clone(), path, apply);
     let (stop, stopping) = watch::channel(false);
-    let reloader = tokio::spawn(reloader.run(stopping));
+    let (reloader, reload) = Reloader::new(registry.clone(), path, apply, stopping);
+    let reloader = tokio::spawn(reloader.run());
     StartedCore { registry, reload, reloader, telemetry, updates, marker, stop }
 }
 

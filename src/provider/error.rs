@@ -15,7 +15,7 @@ pub enum CallError {
     /// The provider was removed or replaced while the call waited; looking the name up again may help.
     #[error("provider \"{provider}\" was taken out of service by a configuration reload")]
     Retired { provider: ProviderName },
-    #[error("the gateway is shutting down; provider \"{provider}\" takes no more calls")]
+    #[error("provider \"{provider}\" is stopping and takes no more calls: the gateway is shutting down")]
     ShuttingDown { provider: ProviderName },
     /// It did not start, or is not tried again yet.
     #[error(
@@ -101,6 +101,7 @@ impl CallError {
                 data["cause"] = json!(exit);
                 data["output"] = json!(output);
             }
+            Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),
             Self::Timeout { after, .. } => data["timeout_ms"] = json!(after.as_millis() as u64),
             Self::Transport { error: TransportError::Http { status, retry_after, .. }, .. } => {
                 data["http_status"] = json!(status);

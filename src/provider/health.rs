@@ -83,6 +83,25 @@ impl Provider {
         }
     }
 
+    /// Tells the live instance what the clients want to hear of.
+    pub fn tell_log_level(&self) {
+        if let (Some(upstream), Some(catalogue)) = (self.live(), self.catalogue()) {
+            self.send_log_level(&upstream, &catalogue);
+        }
+    }
+
+    /// Gives the level that there is, whether this upstream logs or not.
+    pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
+        let level = self.ground.log_level()?;
+        if catalogue.hello.has(&["logging"])
+            && let Ok(call) = upstream.request("logging/setLevel", format!(r#"{{"level":"{level}"}}"#).as_bytes())
+        {
+            // Nobody waits for it: levels are filtered towards each client in any case.
+            self.lives.spawn(call.answer(PROBE_TIMEOUT));
+        }
+        Some(level)
+    }
+
     /// A catalogue came in; tells upwards what changed and writes it down.
     pub(super) fn learned(&self, catalogue: Catalogue) {
         let known = self.catalogue.load_full();

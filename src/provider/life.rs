@@ -179,6 +179,7 @@ impl Provider {
     }
 
     fn ready(&self, upstream: &Arc<Upstream>, catalogue: Catalogue, took: Duration) {
+        let told = self.send_log_level(upstream, &catalogue);
         self.learned(catalogue);
         {
             let mut core = self.core();
@@ -192,6 +193,10 @@ impl Provider {
             if core.retired.is_some() || core.order.is_some() {
                 self.step(&mut core, StateEvent::Stop);
             }
+        }
+        // Said between the two: nobody else could tell an instance that did not live yet.
+        if told != self.ground.log_level() {
+            self.tell_log_level();
         }
         let (provider, pid) = (self.name.to_string(), upstream.pid());
         self.ground.telemetry.emit(Event::ProviderStarted { provider, pid, duration: took });
@@ -317,18 +322,27 @@ impl Provider {
     /// With `retire` no other one will ever be started. Resolves when everything is released.
     pub async fn stop(self: &Arc<Self>, reason: StopReason, drain: Duration, retire: bool) {
         let mut changes = self.state.subscribe();
-        self.order_stop(reason, drain, retire);
+        let attempt = self.order_stop(reason, drain, retire);
         if retire {
             self.lives.close();
             self.lives.wait().await;
             return;
         }
-        let at_rest = |state: &ProviderState| matches!(state, ProviderState::Cold | ProviderState::Dead);
-        // The sender lives in self.
-        let _ = changes.wait_for(at_rest).await;
+        while !self.is_over(attempt) {
+            // The sender lives in self.
+            let _ = changes.changed().await;
+        }
     }
 
-    fn order_stop(&self, reason: StopReason, drain: Duration, retire: bool) {
+    /// Whether the instance of `attempt` is at rest. Calls that waited for its end may have started the next one before
+    /// anybody saw it so.
+    fn is_over(&self, attempt: u64) -> bool {
+        let core = self.core();
+        core.attempt != attempt || matches!(core.state, ProviderState::Cold | ProviderState::Dead)
+    }
+
+    /// Gives the number of the start whose instance ends.
+    fn order_stop(&self, reason: StopReason, drain: Duration, retire: bool) -> u64 {
         let mut core = self.core();
         if retire {
             core.retired.get_or_insert(reason);
@@ -351,8 +365,10 @@ impl Provider {
         }
         // Calls that wait for a start see the latch now.
         self.state.send_modify(|_| {});
+        let attempt = core.attempt;
         drop(core);
         self.wake.notify_one();
+        attempt
     }
 
     /// Resolves when the start that is going on is not wanted any more.

@@ -55,6 +55,8 @@ pub struct Ground {
     pub tasks: TaskTracker,
     /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.
     pub catalogue_news: watch::Sender<CatalogueNews>,
+    /// The least severity that any client wants to hear of; `None`: no client has said.
+    pub log_level: ArcSwapOption<&'static str>,
     /// `notifications/resources/updated`, on their way to subscribers.
     pub updates: mpsc::Sender<ResourceUpdate>,
 }
@@ -146,6 +148,13 @@ pub struct Status {
     pub last_failure: Option<Failure>,
     pub retry_after: Option<Duration>,
     pub noise_lines: u64,
+}
+
+impl Ground {
+    /// The least severity that any client wants to hear of; `None`: nobody has said.
+    pub fn log_level(&self) -> Option<&'static str> {
+        self.log_level.load().as_deref().copied()
+    }
 }
 
 impl Provider {

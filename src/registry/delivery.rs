@@ -45,7 +45,10 @@ impl Registry {
         loop {
             lookups -= 1;
             let route = self.route(delivery.to).await?;
+            let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
             let outcome = self.attempt(&delivery, &route).await;
+            unfinished.over = true;
+            drop(unfinished);
             match outcome {
                 // Nothing was sent: the name may lead somewhere else by now.
                 Err((CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. }, false))
@@ -81,13 +84,14 @@ impl Registry {
 
     fn account(&self, delivery: &Delivery<'_>, route: &Route, outcome: CallOutcome, began: Instant) {
         let tool = match delivery.to {
-            Address::Listed(Listing::Tools, _) | Address::Tool { .. } => &*route.name,
+            Address::Listed(Listing::Tools, _) | Address::Tool { .. } => {
+                // A name that the provider never listed must not become a label.
+                let listed = route.provider.catalogue().is_some_and(|c| c.tool(&route.name).is_some());
+                if listed { &*route.name } else { "(unlisted)" }
+            }
             // Prompts and resources: an unbounded set of names has no place in a metric.
             Address::Listed(listing, _) => listing.method(),
         };
-        // A name that the provider never listed must not become a label either.
-        let known = route.provider.catalogue().is_some_and(|c| c.tool(tool).is_some()) || tool.contains('/');
-        let tool = if known { tool } else { "(unlisted)" };
         self.ground.telemetry.call(route.provider.name.as_str(), tool, outcome, began.elapsed());
     }
 
@@ -178,6 +182,23 @@ impl Registry {
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.85);
         let help = best.map(|(_, known)| known.to_string());
         DeliveryError::Unknown { kind: listing.noun(), name: name.chars().take(200).collect(), help }
+    }
+}
+
+/// A call that nobody waits for any more when this is dropped before it is over.
+struct Unfinished<'d> {
+    registry: &'d Registry,
+    delivery: &'d Delivery<'d>,
+    route: &'d Route,
+    began: Instant,
+    over: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.registry.account(self.delivery, self.route, CallOutcome::Cancelled, self.began);
+        }
     }
 }
 

@@ -95,6 +95,12 @@ impl Registry {
         (known && globs(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
     }
 
+    /// What all upstreams are to log from now on: those that live now, and those that start later.
+    pub fn set_log_level(&self, level: &'static str) {
+        self.ground.log_level.store(Some(Arc::new(level)));
+        self.current.load().providers.values().for_each(|provider| provider.tell_log_level());
+    }
+
     /// Tells clients that every list may have changed.
     pub fn announce(&self) {
         self.ground.catalogue_news.send_modify(|news| {

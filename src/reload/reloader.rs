@@ -8,10 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::task::TaskTracker;
 
 use super::{
     ReloadError, ReloadOptions, ReloadReport, Trigger,
@@ -73,13 +70,19 @@ pub struct Reloader {
     /// The load that the current snapshot was made from.
     in_force: Option<Loaded>,
     apply: Box<dyn Fn(&Config) + Send>,
-    /// Fires when the gateway stops, also in the middle of a run.
-    stopping: CancellationToken,
+    /// Becomes true when the gateway stops.
+    stop: watch::Receiver<bool>,
 }
 
 impl Reloader {
     /// `path`: the config file. `apply`: puts settings outside of `providers` in force (the log level).
-    pub fn new(registry: Arc<Registry>, path: &Path, apply: impl Fn(&Config) + Send + 'static) -> (Self, ReloadHandle) {
+    /// `stop`: becomes true when the gateway stops.
+    pub fn new(
+        registry: Arc<Registry>,
+        path: &Path,
+        apply: impl Fn(&Config) + Send + 'static,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, ReloadHandle) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
@@ -89,33 +92,17 @@ impl Reloader {
             retirements: TaskTracker::new(),
         });
         let handle = ReloadHandle { requests: sender, shared: shared.clone() };
-        (
-            Self {
-                requests,
-                shared,
-                booted: None,
-                in_force: None,
-                apply: Box::new(apply),
-                stopping: CancellationToken::new(),
-            },
-            handle,
-        )
+        (Self { requests, shared, booted: None, in_force: None, apply: Box::new(apply), stop }, handle)
     }
 
     /// Until the gateway stops; then retires everything.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let (stopping, mut told) = (self.stopping.clone(), stop.clone());
-        let _stopper = AbortOnDropHandle::new(tokio::spawn(async move {
-            // An error means that the gateway's `main` is gone.
-            let _ = told.wait_for(|stop| *stop).await;
-            stopping.cancel();
-        }));
+    pub async fn run(mut self) {
         tracing::info!(path = %self.shared.path.display(), "config_reload_worker_started");
         loop {
             let first = tokio::select! {
                 biased;
                 // Resolves when the gateway stops, or its `main` is gone.
-                _ = stop.wait_for(|stop| *stop) => break,
+                _ = self.stop.wait_for(|stop| *stop) => break,
                 request = self.requests.recv() => request,
             };
             let Some(first) = first else { break };
@@ -123,8 +110,7 @@ impl Reloader {
         }
         self.requests.close();
         while let Some(request) = self.requests.recv().await {
-            let refusal = self.shared.refusal(request.trigger, "shutdown", "the gateway is shutting down");
-            let _ = request.reply.send(Err(refusal));
+            let _ = request.reply.send(Err(self.shared.stopping(request.trigger)));
         }
         retire::retire_all(&self.shared.registry.snapshot()).await;
         self.shared.retirements.close();
@@ -166,7 +152,9 @@ impl Reloader {
             telemetry.emit(event);
         }
         let outcome = source::load_stable(&self.shared.path, self.in_force.as_ref()).await;
-        self.shared.remember_attempt(&outcome);
+        if !dry_run {
+            self.shared.remember_attempt(&outcome);
+        }
         let result = match outcome {
             Ok(loaded) => self.put_in_force(loaded, trigger, options, began).await,
             Err(error) => Err(self.shared.load_refusal(trigger, *error)),
@@ -197,12 +185,13 @@ impl Reloader {
             report.restart_required = config::diff(booted, &loaded.config).restart_required;
         }
         if options.verify {
-            let refusal = match self.stopping.run_until_cancelled(verify(&plan.fresh)).await {
-                Some(Ok(())) => None,
-                Some(Err(problems)) => Some(self.shared.verify_refusal(trigger, problems, loaded.sha256.clone())),
-                None => Some(self.shared.refusal(trigger, "shutdown", "the gateway is shutting down")),
+            let verified = tokio::select! {
+                verified = verify(&plan.fresh) => verified.map_err(|problems| {
+                    self.shared.verify_refusal(trigger, problems, loaded.sha256.clone())
+                }),
+                _ = self.stop.wait_for(|stop| *stop) => Err(self.shared.stopping(trigger)),
             };
-            if let Some(refusal) = refusal {
+            if let Err(refusal) = verified {
                 discard(&self.shared.retirements, plan.fresh);
                 return Err(refusal);
             }
@@ -231,6 +220,8 @@ impl Reloader {
         report.duration_ms = milliseconds(began);
         (self.apply)(&loaded.config);
         self.in_force = Some(loaded);
+        // The watch reads its settings again.
+        self.shared.attempted.send_modify(|_| {});
         report.draining = retire::retire(&self.shared.retirements, retire, graceful);
     }
 }
@@ -265,7 +256,7 @@ impl ReloadHandle {
     /// Answered by a run that began after this call.
     pub async fn reload(&self, trigger: Trigger, options: ReloadOptions) -> ReloadResult {
         let (reply, answer) = oneshot::channel();
-        let stopping = || self.shared.refusal(trigger, "shutdown", "the gateway is shutting down");
+        let stopping = || self.shared.stopping(trigger);
         self.requests.send(Request { trigger, options, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -289,11 +280,16 @@ impl ReloadHandle {
 }
 
 impl Shared {
-    /// A dry run counts, too: its bytes have been looked at. But what could not be read has not.
+    /// What could not be read has not been tried; and a dry run tries nothing, or a change that somebody looked at first
+    /// would never be applied by the watch.
     fn remember_attempt(&self, outcome: &Outcome) {
-        if !matches!(outcome, Err(error) if error.stage == "read") {
+        if source::was_read(outcome) {
             self.attempted.send_replace(source::sources(outcome).clone());
         }
+    }
+
+    fn stopping(&self, requested_by: Trigger) -> ReloadError {
+        self.refusal(requested_by, "shutdown", "the gateway is shutting down")
     }
 
     fn refusal(&self, requested_by: Trigger, stage: &'static str, message: &str) -> ReloadError {

@@ -10,7 +10,9 @@ use crate::config::{self, LoadError, Loaded, Sources};
 /// Two reads this far apart must agree; a file not written for longer than that is taken as it is.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
 /// Reads before a file that never stands still is an error.
-const ATTEMPTS: usize = 12;
+const ATTEMPTS: u32 = 12;
+/// The code of a file that never stands still; `docs/configuration.md` explains it.
+const RESTLESS: config::Code = "HGR0005";
 
 /// What one attempt gave: the load's outcome and the bytes it is about.
 pub(super) type Outcome = Result<Loaded, Box<LoadError>>;
@@ -31,11 +33,24 @@ pub(super) async fn load_stable(path: &Path, in_force: Option<&Loaded>) -> Outco
         let before = read.clone();
         tokio::time::sleep(SETTLE).await;
         last = load(path).await;
-        if *sources(&last) == before && readable(&last) {
+        if *sources(&last) == before && was_read(&last) {
             return last;
         }
     }
-    last
+    if was_read(&last) { Err(restless(path)) } else { last }
+}
+
+/// Somebody writes and writes. What was read last may be half of what is meant.
+fn restless(path: &Path) -> Box<LoadError> {
+    let time = SETTLE * ATTEMPTS;
+    let problem = config::Problem {
+        code: RESTLESS,
+        path: String::new(),
+        place: Some(config::Place { file: path.to_owned(), line: 1, column: 1 }),
+        message: format!("it was still being changed after {:.1} s, or a file it refers to was", time.as_secs_f64()),
+        help: Some("reload again when the writing is done".to_owned()),
+    };
+    Box::new(LoadError { stage: "read", problems: vec![problem], sources: Sources::default(), sha256: String::new() })
 }
 
 /// The sources that an outcome is about.
@@ -46,9 +61,10 @@ pub(super) fn sources(outcome: &Outcome) -> &Sources {
     }
 }
 
-/// The main file was there. One that is missing in this moment is "not yet": editors replace files by two steps.
-fn readable(outcome: &Outcome) -> bool {
-    !matches!(outcome, Err(error) if error.stage == "read")
+/// The main file was there, and its bytes were taken. One that is missing in this moment is "not yet": editors replace
+/// files by two steps.
+pub(super) fn was_read(outcome: &Outcome) -> bool {
+    sources(outcome).files.first().is_some_and(|(_, bytes)| bytes.is_some())
 }
 
 async fn load(path: &Path) -> Outcome {

@@ -195,9 +195,13 @@ impl Gateway {
             let message = format!("\"level\" must be one of {}", LEVELS.join(", "));
             return Err(Refusal::new(code::INVALID_PARAMS, message));
         }
-        // Upstreams send what they like; what a client does not want is left out on its way to it.
-        let params = format!(r#"{{"level":"{}"}}"#, level.text);
-        lists::tell_level(&self.registry, params);
+        // A shared upstream has one level for all clients: the least that any of them wants. What one client does not want
+        // is left out on its way to it.
+        let mut least = session.log_level();
+        self.sessions.each(|other| least = [least, other.log_level()].into_iter().flatten().min());
+        if let Some(name) = least.and_then(|least| LEVELS.get(usize::from(least))) {
+            self.registry.set_log_level(name);
+        }
         Ok(wire::result(frame.id(), b"{}"))
     }
 

@@ -50,18 +50,6 @@ pub(super) fn instructions(registry: &Registry) -> String {
     text
 }
 
-/// Tells every live upstream that logs which level to send.
-pub(super) fn tell_level(registry: &Registry, params: String) {
-    for provider in registry.snapshot().providers.values() {
-        let logs = provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["logging"]));
-        let Some(upstream) = provider.live().filter(|_| logs) else { continue };
-        if let Ok(call) = upstream.request("logging/setLevel", params.as_bytes()) {
-            // Nobody waits for it: levels are filtered towards each client in any case.
-            tokio::spawn(call.answer(Duration::from_secs(10)));
-        }
-    }
-}
-
 /// Runs as long as the gateway: sends `list_changed` and resource updates to the sessions concerned.
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,

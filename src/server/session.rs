@@ -44,7 +44,7 @@ pub struct Greeting {
 pub struct Session {
     id: ClientId,
     greeting: OnceLock<Greeting>,
-    /// Index into [`LEVELS`]; messages below are not passed on.
+    /// Index into [`LEVELS`]; messages below are not passed on. [`ANY_LEVEL`]: the client has not said.
     log_level: AtomicU8,
     /// The catalogue news that this client has listed or been told of.
     told: [AtomicU64; 3],
@@ -74,6 +74,9 @@ pub struct Call<'s> {
     pub cancelled: CancellationToken,
 }
 
+/// No level was asked for, so each server logs as it likes.
+const ANY_LEVEL: u8 = u8::MAX;
+
 /// Severities of `logging/setLevel`, least first.
 pub const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
@@ -86,7 +89,7 @@ impl Session {
         Arc::new(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             greeting: OnceLock::new(),
-            log_level: AtomicU8::new(0),
+            log_level: AtomicU8::new(ANY_LEVEL),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
@@ -157,6 +160,11 @@ impl Session {
         let Some(index) = LEVELS.iter().position(|known| *known == level) else { return false };
         self.log_level.store(index as u8, Ordering::Relaxed);
         true
+    }
+
+    /// The least severity that the client wants, as an index into [`LEVELS`]; `None`: it has not said.
+    pub fn log_level(&self) -> Option<u8> {
+        Some(self.log_level.load(Ordering::Relaxed)).filter(|level| *level != ANY_LEVEL)
     }
 
     /// Opens the stream for messages that belong to no call; an earlier one ends.
@@ -245,7 +253,7 @@ impl Client for Session {
 
     fn wants_log(&self, level: &str) -> bool {
         let index = LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len());
-        index >= usize::from(self.log_level.load(Ordering::Relaxed))
+        self.log_level().is_none_or(|least| index >= usize::from(least))
     }
 
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {

@@ -1,9 +1,13 @@
 //! Log lines go to stderr, always: stdout is the wire of a stdio server.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
+use super::log_writer::LogWriter;
 use crate::config::{LogFormat, LogLevel};
 
 /// Changes the level while running (`logging.level` by reload).
@@ -12,6 +16,7 @@ pub struct LevelHandle {
     handle: reload::Handle<EnvFilter, Registry>,
     /// The command line or `RUST_LOG` chose the level; the file does not override it.
     pinned: bool,
+    writer: LogWriter,
 }
 
 /// Installs the process's logger. `level`: from the command line; `RUST_LOG` wins over everything.
@@ -22,17 +27,25 @@ pub fn init(level: Option<LogLevel>, configured: LogLevel, format: LogFormat) ->
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let writer = LogWriter::start();
     // A second logger in one process (tests of the library) is refused; the first one stays.
     let _ = match format {
         LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(stderr).with_ansi(colour).with_target(false)).try_init()
+            registry.with(fmt::layer().with_writer(writer.clone()).with_ansi(colour).with_target(false)).try_init()
         }
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(writer.clone())).try_init()
+        }
     };
-    LevelHandle { handle, pinned }
+    LevelHandle { handle, pinned, writer }
 }
 
 impl LevelHandle {
+    /// Waits until everything logged so far is written, for `within` at most.
+    pub fn flush(&self, within: Duration) {
+        self.writer.flush(within);
+    }
+
     pub fn set(&self, level: LogLevel) {
         if !self.pinned {
             // Fails only when the subscriber is gone, at the end of the process.

@@ -5,6 +5,7 @@
 mod about;
 mod event;
 mod history;
+mod log_writer;
 pub mod logs;
 mod metrics;
 

@@ -77,3 +77,28 @@ fn ten_thousand_abandoned_sessions_cost_little() {
     assert!(gateway.get("/metrics").text().contains(&format!("hangar_sessions {}", SESSIONS + 200)));
     assert!(grown < 20 * 1024, "{grown} KiB");
 }
+
+#[test]
+fn one_client_that_wants_less_of_the_log_takes_nothing_from_another() {
+    let gateway = crate::rig::with_one_provider();
+    let (curious, busy) = (gateway.session("2025-11-25"), gateway.session("2025-11-25"));
+    let set = |session: &str, level: &str| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": level}});
+        assert_eq!(gateway.mcp(Some(session), &message).json()["result"], json!({}));
+    };
+    let level = |expected: &str| {
+        crate::rig::eventually(expected, || {
+            let answer = gateway.mcp(Some(&curious), &crate::rig::call(2, "t__log_level", &json!({}))).json();
+            (answer["result"]["content"][0]["text"] == expected).then_some(())
+        });
+    };
+    set(&busy, "error");
+    level("error");
+    set(&curious, "debug");
+    level("debug");
+    set(&busy, "emergency");
+    let answer = gateway.mcp(Some(&curious), &crate::rig::call(3, "t__log_level", &json!({}))).json();
+    assert_eq!(answer["result"]["content"][0]["text"], "debug");
+    set(&curious, "warning");
+    level("warning");
+}
