@@ -9,6 +9,7 @@ mod retire;
 mod source;
 mod trigger;
 
+pub use plan::{Plan, plan};
 pub use reloader::{LastReload, ReloadHandle, ReloadResult, Reloader};
 pub use report::{ReloadError, ReloadOptions, ReloadReport, Trigger};
 pub use trigger::watch_sources;

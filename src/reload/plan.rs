@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a commit puts in force, and what it takes out.
-pub(super) struct Plan {
+pub struct Plan {
     pub next: Snapshot,
     pub retire: Vec<(Arc<Provider>, StopReason)>,
     /// In `next` and not in the snapshot before it: added, updated or switched on.
@@ -18,7 +18,7 @@ pub(super) struct Plan {
 }
 
 /// `now` must be the snapshot that `diff` was computed against.
-pub(super) fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigDiff, generation: u64) -> Plan {
+pub fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigDiff, generation: u64) -> Plan {
     let mut providers = BTreeMap::new();
     let mut fresh = Vec::new();
     for (name, spec) in &loaded.config.providers {
