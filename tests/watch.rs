@@ -85,6 +85,21 @@ fn p01_in_place_rename_and_delete_saves_are_seen_by_the_watch() {
 }
 
 #[test]
+fn p01_a_save_in_the_moment_of_the_start_is_seen() {
+    for _ in 0..3 {
+        let home = Home::new();
+        put(&home.config(), &Watch::text(&home, WATCHDOG, 0));
+        let gateway = Gateway::spawn(&home);
+        gateway.wait_for_log("configuration_reloaded requested_by=\"boot\"");
+        fs::write(home.config(), Watch::text(&home, WATCHDOG, 1)).unwrap();
+        gateway.client.initialize(json!({}));
+        let watch = Watch { home, gateway, settings: WATCHDOG, within: WITHIN[0].1 };
+        watch.assert_applied("a save right after the boot", 1);
+        watch.gateway.stop();
+    }
+}
+
+#[test]
 fn p06_in_place_rename_and_delete_saves_are_seen_by_the_poll_alone() {
     every_simple_save_is_seen(WITHIN[1]);
 }

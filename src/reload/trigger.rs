@@ -28,6 +28,7 @@ const MAX_LINKS: usize = 40;
 /// The directory watch; re-armed when the set of directories changes.
 struct Directories {
     watcher: Option<RecommendedWatcher>,
+    events: mpsc::Sender<()>,
     /// By name, and which directory that was: one that was replaced under its name is not watched any more.
     armed: BTreeMap<PathBuf, Option<(u64, u64)>>,
 }
@@ -131,6 +132,7 @@ fn identity(directory: &Path) -> Option<(u64, u64)> {
 
 impl Directories {
     fn new(sender: mpsc::Sender<()>) -> Self {
+        let events = sender.clone();
         let tell = move |event: notify::Result<notify::Event>| {
             // Reading causes Access events; an error (queue overflow) means that something may have been missed.
             if event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_))) {
@@ -145,7 +147,7 @@ impl Directories {
                 None
             }
         };
-        Self { watcher, armed: BTreeMap::new() }
+        Self { watcher, events, armed: BTreeMap::new() }
     }
 
     fn arm(&mut self, wanted: BTreeSet<PathBuf>) {
@@ -164,7 +166,12 @@ impl Directories {
             }
             let known = identity(&directory);
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.armed.insert(directory, known)),
+                Ok(()) => {
+                    self.armed.insert(directory, known);
+                    // What moved between the read of the sources and the watch over them has made no event. Full: a
+                    // look is due already.
+                    let _ = self.events.try_send(());
+                }
                 Err(error) => {
                     tracing::debug!(directory = %directory.display(), %error, "directory cannot be watched yet");
                 }
