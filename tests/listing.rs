@@ -327,3 +327,19 @@ fn h18_a_hundred_calls_in_one_batch_are_not_too_many() {
     assert_eq!(report["results"][99]["result"]["content"][0]["text"], "{\"n\":99}");
     gateway.stop();
 }
+
+#[test]
+fn a_subscription_and_the_log_level_outlive_the_instance_they_were_given_to() {
+    let home = Home::new();
+    let spec = |version: &str| home.provider("a", &["--version", version], "");
+    let gateway = Gateway::start(&home, &spec("1"));
+    gateway.client.request("resources/subscribe", json!({"uri": "hangar://a/test://one"}));
+    gateway.client.request("logging/setLevel", json!({"level": "error"}));
+    assert_eq!(gateway.client.text("a__subscriptions", json!({})), r#"["test://one"]"#);
+    gateway.reload(&spec("2"));
+    eventually("the new instance knows the subscription", SOON, || {
+        (gateway.client.text("a__subscriptions", json!({})) == r#"["test://one"]"#).then_some(())
+    });
+    eventually("and the level", SOON, || (gateway.client.text("a__log_level", json!({})) == "error").then_some(()));
+    gateway.stop();
+}

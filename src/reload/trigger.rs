@@ -5,13 +5,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{ReloadHandle, ReloadOptions, Trigger};
@@ -55,7 +55,7 @@ pub async fn watch_sources(handle: ReloadHandle) {
                 Err(_) => return,
             },
             Some(()) = events.recv() => {
-                settle(&mut events).await;
+                settle(&mut events, &sources).await;
                 Trigger::FileWatcher
             }
             () = sleep_until(next_poll) => {
@@ -74,10 +74,24 @@ pub async fn watch_sources(handle: ReloadHandle) {
     }
 }
 
-/// Waits until the directory is quiet.
-async fn settle(events: &mut mpsc::Receiver<()>) {
+/// Waits until the sources themselves are quiet; what neighbours do in the directory delays nothing.
+async fn settle(events: &mut mpsc::Receiver<()>, sources: &Sources) {
     let cap = Instant::now() + CAP;
-    while Instant::now() < cap && matches!(timeout(QUIET, events.recv()).await, Ok(Some(()))) {}
+    loop {
+        let before = look_of(sources);
+        sleep(QUIET).await;
+        while events.try_recv().is_ok() {}
+        if look_of(sources) == before || Instant::now() >= cap {
+            return;
+        }
+    }
+}
+
+/// Length and last change of each source, as far as it is there. Equal looks prove nothing about the bytes; unequal ones
+/// say that somebody is writing.
+fn look_of(sources: &Sources) -> Vec<Option<(u64, Option<SystemTime>)>> {
+    let look = |path: &PathBuf| std::fs::metadata(path).ok().map(|data| (data.len(), data.modified().ok()));
+    sources.files.iter().map(|(path, _)| look(path)).collect()
 }
 
 /// Whether any source has other bytes now. A main file that is not there, or cannot be read, is "not yet".
