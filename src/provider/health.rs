@@ -91,8 +91,8 @@ impl Provider {
     }
 
     /// Gives the level that there is, whether this upstream logs or not.
-    pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<Arc<&'static str>> {
-        let level = self.ground.log_level.load_full()?;
+    pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
+        let level = (*self.ground.log_level.borrow())?;
         if catalogue.hello.has(&["logging"])
             && let Ok(call) = upstream.request("logging/setLevel", format!(r#"{{"level":"{level}"}}"#).as_bytes())
         {

@@ -195,7 +195,7 @@ impl Provider {
             }
         }
         // Said between the two: nobody else could tell an instance that did not live yet.
-        if told != self.ground.log_level.load_full() {
+        if told != *self.ground.log_level.borrow() {
             self.tell_log_level();
         }
         let (provider, pid) = (self.name.to_string(), upstream.pid());

@@ -56,7 +56,7 @@ pub struct Ground {
     /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.
     pub catalogue_news: watch::Sender<CatalogueNews>,
     /// The least severity that any client wants to hear of; `None`: no client has said.
-    pub log_level: ArcSwapOption<&'static str>,
+    pub log_level: watch::Sender<Option<&'static str>>,
     /// `notifications/resources/updated`, on their way to subscribers.
     pub updates: mpsc::Sender<ResourceUpdate>,
 }
