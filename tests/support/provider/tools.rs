@@ -128,6 +128,12 @@ impl Job {
                 let ids = self.server.lock().cancelled.join(",");
                 self.text(&format!("[{ids}]"));
             }
+            // Not listed.
+            "subscribed" => {
+                let mut uris = self.server.lock().subscribed.clone();
+                uris.dedup();
+                self.text(&uris.join(","));
+            }
             "log_level" => {
                 let level = self.server.lock().log_level.clone();
                 self.text(&level.unwrap_or_default());
