@@ -76,12 +76,14 @@ impl Gateway {
             memory,
             tasks: TaskTracker::new(),
             catalogue_news: watch::Sender::default(),
+            log_level: watch::Sender::default(),
+            started: mpsc::channel(1).0,
             updates: mpsc::channel(1).0,
         }));
-        let (reloader, reload) = Reloader::new(registry.clone(), &path, |_| {});
         let (running, stop) = watch::channel(false);
+        let (reloader, reload) = Reloader::new(registry.clone(), &path, |_| {}, stop);
         let runtime = Runtime::new().unwrap();
-        runtime.spawn(reloader.run(stop));
+        runtime.spawn(reloader.run());
         let gateway = Self { home, runtime, registry, reload, _running: running };
         gateway.reload(Trigger::Boot);
         gateway

@@ -28,12 +28,12 @@ use self::{
 use crate::{
     config::{self, Config, LogFormat, LogLevel, Problem},
     control::Control,
-    provider::{CatalogueMemory, Ground, ResourceUpdate},
+    provider::{CatalogueMemory, Ground},
     registry::Registry,
     reload::{ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger, watch_sources},
     runtime_dir,
     server::{
-        self, Gateway, Session, Sessions,
+        self, Gateway, News, Session, Sessions,
         http::{self, HttpState, Listener},
         stdio::Wire,
     },
@@ -47,7 +47,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(45);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the last log lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Resource updates on their way to clients.
+/// Resource updates on their way to clients, and starts of instances on their way to the server.
 const UPDATES: usize = 1024;
 
 /// `hangar serve`.
@@ -125,12 +125,12 @@ struct Running {
     stop: watch::Sender<bool>,
     reloader: JoinHandle<()>,
     fronts: TaskTracker,
-    updates: mpsc::Receiver<ResourceUpdate>,
+    news: News,
 }
 
 async fn serve(path: &Path, options: ServeOptions, level: LevelHandle) -> Result<(), ServeError> {
     let signals = signals::receive();
-    let StartedCore { registry, reload, reloader, telemetry, updates, marker, stop } = start_core(path, level);
+    let StartedCore { registry, reload, reloader, telemetry, news, marker, stop } = start_core(path, level);
     let booted = reload.reload(Trigger::Boot, ReloadOptions::default()).await;
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
@@ -151,7 +151,7 @@ async fn serve(path: &Path, options: ServeOptions, level: LevelHandle) -> Result
     let sessions = Sessions::new(telemetry.clone());
     let gateway = Arc::new(Gateway { registry: registry.clone(), sessions: sessions.clone() });
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about: about.clone() });
-    let running = Running { state, gateway, stop, reloader, fronts: TaskTracker::new(), updates };
+    let running = Running { state, gateway, stop, reloader, fronts: TaskTracker::new(), news };
     running.run(tcp, socket, signals).await
 }
 
@@ -160,7 +160,7 @@ struct StartedCore {
     reload: ReloadHandle,
     reloader: JoinHandle<()>,
     telemetry: Arc<Telemetry>,
-    updates: mpsc::Receiver<ResourceUpdate>,
+    news: News,
     marker: Marker,
     stop: watch::Sender<bool>,
 }
@@ -171,6 +171,7 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
     let marker = Marker { instance: state_dir.instance(), generation: state_dir::random_id().into() };
     let telemetry = Telemetry::new();
     let (updates_in, updates) = mpsc::channel(UPDATES);
+    let (started_in, started) = mpsc::channel(UPDATES);
     let ground = Arc::new(Ground {
         marker: marker.clone(),
         telemetry: telemetry.clone(),
@@ -178,6 +179,7 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
         tasks: TaskTracker::new(),
         catalogue_news: watch::Sender::default(),
         log_level: Default::default(),
+        started: started_in,
         updates: updates_in,
     });
     let registry = Registry::new(ground);
@@ -185,7 +187,8 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, apply, stopping);
     let reloader = tokio::spawn(reloader.run());
-    StartedCore { registry, reload, reloader, telemetry, updates, marker, stop }
+    let news = News { updates, started };
+    StartedCore { registry, reload, reloader, telemetry, news, marker, stop }
 }
 
 impl Running {
@@ -195,9 +198,9 @@ impl Running {
         socket: Option<(UnixListener, PathBuf)>,
         mut signals: mpsc::Receiver<Sent>,
     ) -> Result<(), ServeError> {
-        let Self { state, gateway, stop, reloader, fronts, updates } = self;
+        let Self { state, gateway, stop, reloader, fronts, news } = self;
         let registry = gateway.registry.clone();
-        let informer = tokio::spawn(server::keep_clients_informed(registry.clone(), state.sessions.clone(), updates));
+        let informer = tokio::spawn(server::keep_clients_informed(registry.clone(), state.sessions.clone(), news));
         let watcher = tokio::spawn(watch_sources(state.reload.clone()));
         let _socket_file = socket.as_ref().map(|(_, path)| RemovedOnDrop(path.clone()));
         if let Some((listener, _)) = socket {

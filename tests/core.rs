@@ -174,3 +174,35 @@ fn a_stderr_that_nobody_reads_holds_nothing_up() {
     let ended = eventually("the gateway has ended", SOON, || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
 }
+
+#[test]
+fn a_call_behind_calls_that_hang_waits_no_longer_than_a_call_may_take() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home, &home.provider("a", &[], "max_concurrency: 1, call_timeout_s: 1, "));
+    gateway.client.pid_of("a");
+    let hung: Vec<_> = (0..4).map(|_| gateway.client.start_tool("a__sleep", json!({"ms": 60000}))).collect();
+    let began = std::time::Instant::now();
+    let errors: Vec<_> = hung.into_iter().map(Pending::error).collect();
+    assert!(began.elapsed() < ms(3000), "{:?}", began.elapsed());
+    assert!(errors[0].contains("call_timeout_s"), "{errors:?}");
+    assert!(errors.iter().any(|error| error.contains("max_concurrency")), "{errors:?}");
+    gateway.stop();
+}
+
+#[test]
+fn a_subscription_outlives_the_instance_it_was_made_with() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home, &home.provider("a", &[], ""));
+    let listed = gateway.client.list("resources/list");
+    let uri = listed["resources"][0]["uri"].as_str().unwrap().to_owned();
+    let own = uri.strip_prefix("hangar://a/").unwrap();
+    assert_eq!(gateway.client.request("resources/subscribe", json!({"uri": uri}))["result"], json!({}));
+    let report = gateway.reload(&home.provider("a", &[], "idle_ttl_s: 200, "));
+    assert_eq!(report["providers_updated"], json!(["a"]));
+    eventually("the new instance knows the subscription", SOON, || {
+        (gateway.client.text("a__subscriptions", json!({})) == format!("[\"{own}\"]")).then_some(())
+    });
+    assert_eq!(gateway.client.request("resources/unsubscribe", json!({"uri": uri}))["result"], json!({}));
+    assert_eq!(gateway.client.text("a__subscriptions", json!({})), "[]");
+    gateway.stop();
+}

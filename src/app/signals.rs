@@ -54,8 +54,12 @@ pub fn receive() -> mpsc::Receiver<Sent> {
                     pid: origin.process.map(|process| process.pid),
                     uid: origin.process.map(|process| process.uid),
                 };
-                // Full: 64 signals wait already, and a reload is one reload.
-                let _ = sender.try_send(sent);
+                let _ = match signal {
+                    // Full: 64 signals wait already, and a reload is one reload.
+                    Signal::Reload => sender.try_send(sent).is_ok(),
+                    // A stop is never lost behind them. The receiver is gone only when the process ends.
+                    Signal::Stop => sender.blocking_send(sent).is_ok(),
+                };
             }
         });
     }

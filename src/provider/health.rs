@@ -92,7 +92,7 @@ impl Provider {
 
     /// Gives the level that there is, whether this upstream logs or not.
     pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
-        let level = self.ground.log_level()?;
+        let level = (*self.ground.log_level.borrow())?;
         if catalogue.hello.has(&["logging"])
             && let Ok(call) = upstream.request("logging/setLevel", format!(r#"{{"level":"{level}"}}"#).as_bytes())
         {

@@ -1,6 +1,9 @@
 //! A call borrows the live instance; while it does, nothing but death or a deadline takes the instance away.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::SemaphorePermit;
 
@@ -24,11 +27,12 @@ enum Attempt {
 }
 
 impl Provider {
-    /// A hold on the live instance; starts one when there is none. Waits for the start, and for `max_concurrency`.
+    /// A hold on the live instance; starts one when there is none. Waits for the start, and for `max_concurrency`, for
+    /// that as long as the call itself may take: behind calls that hang nobody waits for hours.
     ///
     /// Many callers share one start, and a caller that goes away does not stop it.
-    pub async fn lease(self: &Arc<Self>) -> Result<Lease<'_>, CallError> {
-        let permit = self.permit().await?;
+    pub async fn lease(self: &Arc<Self>, patience: Duration) -> Result<Lease<'_>, CallError> {
+        let permit = self.permit(patience).await?;
         self.hold(permit).await
     }
 
@@ -52,7 +56,7 @@ impl Provider {
         }
     }
 
-    async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, CallError> {
+    async fn permit(&self, patience: Duration) -> Result<Option<SemaphorePermit<'_>>, CallError> {
         let (Some(permits), Some(limit)) = (&self.permits, self.spec.max_concurrency) else { return Ok(None) };
         if let Ok(permit) = permits.try_acquire() {
             return Ok(Some(permit));
@@ -64,6 +68,7 @@ impl Provider {
         }
         tokio::select! {
             permit = permits.acquire() => Ok(permit.ok()),
+            () = tokio::time::sleep(patience) => Err(CallError::Busy { provider: self.name.clone(), limit, queued }),
             () = self.retirement.cancelled() => Err(self.retired_error(self.core().retired)),
         }
     }

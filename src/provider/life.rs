@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, pending},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -195,8 +195,12 @@ impl Provider {
             }
         }
         // Said between the two: nobody else could tell an instance that did not live yet.
-        if told != self.ground.log_level() {
+        if told != *self.ground.log_level.borrow() {
             self.tell_log_level();
+        }
+        // A candidate is told of when it is in force.
+        if self.in_force.load(Ordering::Relaxed) {
+            self.tell_started();
         }
         let (provider, pid) = (self.name.to_string(), upstream.pid());
         self.ground.telemetry.emit(Event::ProviderStarted { provider, pid, duration: took });

@@ -56,7 +56,9 @@ pub struct Ground {
     /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.
     pub catalogue_news: watch::Sender<CatalogueNews>,
     /// The least severity that any client wants to hear of; `None`: no client has said.
-    pub log_level: ArcSwapOption<&'static str>,
+    pub log_level: watch::Sender<Option<&'static str>>,
+    /// Names of providers of which an instance has become ready, on their way to those who have to tell it something.
+    pub started: mpsc::Sender<ProviderName>,
     /// `notifications/resources/updated`, on their way to subscribers.
     pub updates: mpsc::Sender<ResourceUpdate>,
 }
@@ -150,13 +152,6 @@ pub struct Status {
     pub noise_lines: u64,
 }
 
-impl Ground {
-    /// The least severity that any client wants to hear of; `None`: nobody has said.
-    pub fn log_level(&self) -> Option<&'static str> {
-        self.log_level.load().as_deref().copied()
-    }
-}
-
 impl Provider {
     /// A COLD provider: no I/O but the look at its remembered catalogue.
     pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
@@ -193,6 +188,12 @@ impl Provider {
     /// It is part of the snapshot from now on.
     pub fn put_in_force(&self) {
         self.in_force.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that there is an instance which knows nothing of earlier ones' subscriptions.
+    pub fn tell_started(&self) {
+        // Full: more have started than anybody keeps up with; clients subscribe again when they miss something.
+        let _ = self.ground.started.try_send(self.name.clone());
     }
 
     /// From the live upstream, or remembered; `None`: never seen.

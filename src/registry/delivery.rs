@@ -71,12 +71,12 @@ impl Registry {
 
     /// The `bool` of an error: something was sent.
     async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
-        let lease = route.provider.lease().await.map_err(|error| (error, false))?;
+        let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
+        let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
         let mut edits = Splice::new();
         edits.replace(delivery.name_place, shallow::quote(&route.name));
         let call =
             lease.upstream.forward(delivery.frame, edits, delivery.caller.clone()).map_err(|error| (error, false))?;
-        let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
         Ok(answer)
@@ -171,6 +171,19 @@ impl Registry {
             .or_else(|| only(&|c| c.templates.iter().any(|item| names::expands(&item.key, name))))
             .or_else(|| only(&|c| c.hello.has(&["resources"])))?;
         Some(Route { provider, name: name.into() })
+    }
+
+    /// What `provider` itself calls the resource that clients know as `uri`; `None`: it is another provider's.
+    pub fn own_uri(&self, provider: &Arc<Provider>, uri: &str) -> Option<String> {
+        if let Some(route) = self.index().route(Listing::Resources, uri) {
+            return (route.provider.name == provider.name).then(|| route.name.to_string());
+        }
+        match names::split_uri(uri) {
+            Some((name, own)) => (name == provider.name.as_str()).then(|| own.to_owned()),
+            None => {
+                self.plain(Listing::Resources, uri).filter(|r| r.provider.name == provider.name).map(|r| r.name.into())
+            }
+        }
     }
 
     fn unknown(&self, listing: Listing, name: &str) -> DeliveryError {

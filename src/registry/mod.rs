@@ -97,7 +97,7 @@ impl Registry {
 
     /// What all upstreams are to log from now on: those that live now, and those that start later.
     pub fn set_log_level(&self, level: &'static str) {
-        self.ground.log_level.store(Some(Arc::new(level)));
+        self.ground.log_level.send_replace(Some(level));
         self.current.load().providers.values().for_each(|provider| provider.tell_log_level());
     }
 

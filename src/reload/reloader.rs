@@ -217,6 +217,7 @@ impl Reloader {
         self.booted.get_or_insert_with(|| next.config.clone());
         fresh.iter().for_each(|provider| provider.put_in_force());
         self.shared.registry.commit(next);
+        fresh.iter().filter(|provider| provider.live().is_some()).for_each(|provider| provider.tell_started());
         report.duration_ms = milliseconds(began);
         (self.apply)(&loaded.config);
         self.in_force = Some(loaded);

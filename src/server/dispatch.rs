@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Session, Sessions, lists, session::LEVELS};
+use super::{
+    Session, Sessions, lists,
+    session::{LEVELS, MAX_SUBSCRIPTIONS},
+};
 use crate::{
     provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
@@ -162,7 +165,10 @@ impl Gateway {
         let uri = self.string(frame, &["uri"])?;
         if on {
             // Before the upstream knows: an update may come ahead of its answer.
-            session.subscribe(&uri.text);
+            if !session.subscribe(&uri.text) {
+                let message = format!("this client is subscribed to {MAX_SUBSCRIPTIONS} resources already");
+                return Err(Refusal::new(code::INVALID_REQUEST, message));
+            }
         } else {
             session.unsubscribe(&uri.text);
         }

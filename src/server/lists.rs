@@ -1,12 +1,13 @@
 //! Listings, and telling clients that they changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris};
 use crate::{
+    config::ProviderName,
     provider::{CatalogueNews, Listing, ResourceUpdate},
     registry::Registry,
     wire::{self, Splice, shallow},
@@ -16,6 +17,13 @@ use crate::{
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Of the providers' instructions, together.
 const MAX_INSTRUCTIONS: usize = 8 * 1024;
+
+/// What providers have to tell the server.
+pub struct News {
+    pub updates: mpsc::Receiver<ResourceUpdate>,
+    /// Providers of which an instance has become ready.
+    pub started: mpsc::Receiver<ProviderName>,
+}
 
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
 pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
@@ -54,7 +62,7 @@ pub(super) fn instructions(registry: &Registry) -> String {
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
-    mut updates: mpsc::Receiver<ResourceUpdate>,
+    News { mut updates, mut started }: News,
 ) {
     let mut news = registry.ground.catalogue_news.subscribe();
     loop {
@@ -68,6 +76,27 @@ pub async fn keep_clients_informed(
                 sessions.each(|session| tell(session, now));
             }
             Some(update) = updates.recv() => pass_on(&sessions, &update),
+            Some(provider) = started.recv() => subscribe_again(&registry, &sessions, &provider),
+        }
+    }
+}
+
+/// A subscription is the client's with the gateway; the instance that it was made with may be gone.
+fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName) {
+    let Some((provider, upstream)) = registry.provider(name.as_str()).and_then(|p| Some((p.clone(), p.live()?))) else {
+        return;
+    };
+    if !provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["resources", "subscribe"])) {
+        return;
+    }
+    let mut wanted = BTreeSet::new();
+    sessions.each(|session| wanted.extend(session.subscriptions()));
+    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
+    for uri in own {
+        let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
+        if let Ok(call) = upstream.request("resources/subscribe", &params) {
+            // Ends with the instance at the latest. One that refuses now sends no updates.
+            tokio::spawn(call.answer(provider.spec.call_timeout));
         }
     }
 }

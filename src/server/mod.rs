@@ -9,6 +9,6 @@ mod sessions;
 pub mod stdio;
 
 pub use dispatch::Gateway;
-pub use lists::keep_clients_informed;
+pub use lists::{News, keep_clients_informed};
 pub use session::{Era, Greeting, LEVELS, Session};
 pub use sessions::{SessionKey, Sessions};

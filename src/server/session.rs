@@ -21,6 +21,8 @@ use crate::{
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
 const NOT_LISTED: u64 = u64::MAX;
+/// Resources that one client may be subscribed to.
+pub const MAX_SUBSCRIPTIONS: usize = 1000;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
@@ -184,8 +186,14 @@ impl Session {
         stream.is_some_and(|stream| stream.try_send(message).is_ok())
     }
 
-    pub fn subscribe(&self, uri: &str) {
-        self.inner().subscriptions.insert(uri.into());
+    /// `false`: it has as many as one client may have.
+    pub fn subscribe(&self, uri: &str) -> bool {
+        let mut inner = self.inner();
+        let room = inner.subscriptions.len() < MAX_SUBSCRIPTIONS || inner.subscriptions.contains(uri);
+        if room {
+            inner.subscriptions.insert(uri.into());
+        }
+        room
     }
 
     pub fn unsubscribe(&self, uri: &str) {
@@ -194,6 +202,10 @@ impl Session {
 
     pub fn is_subscribed(&self, uri: &str) -> bool {
         self.inner().subscriptions.contains(uri)
+    }
+
+    pub fn subscriptions(&self) -> Vec<Box<str>> {
+        self.inner().subscriptions.iter().cloned().collect()
     }
 
     /// It has just been given list number `kind`: as of `news`, with `learned` first catalogues in it.

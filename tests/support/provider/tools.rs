@@ -129,8 +129,8 @@ impl Job {
                 self.text(&format!("[{ids}]"));
             }
             "subscriptions" => {
-                let uris = json!(self.server.lock().subscribed).to_string();
-                self.text(&uris);
+                let uris: std::collections::BTreeSet<String> = self.server.lock().subscribed.iter().cloned().collect();
+                self.text(&json!(uris).to_string());
             }
             "log_level" => {
                 let level = self.server.lock().log_level.clone();
