@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod error;
+mod globs;
 mod handshake;
 mod health;
 mod lease;
@@ -25,12 +26,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use catalogue::{Catalogue, Hello, Item, Listing, SharedCatalogue};
 pub use error::CallError;
+pub use globs::Globs;
 pub use handshake::{HandshakeError, LATEST_LEGACY, LEGACY_VERSIONS};
 pub use lease::Lease;
 pub use memory::{CatalogueMemory, digest};
@@ -79,8 +80,8 @@ pub struct Provider {
     pub spec: Arc<ProviderSpec>,
     /// Of `spec.launch`; names the remembered catalogue.
     digest: String,
-    allow: GlobSet,
-    deny: GlobSet,
+    allow: Globs,
+    deny: Globs,
     slot: Arc<Slot>,
     ground: Arc<Ground>,
     core: Mutex<Core>,
@@ -168,8 +169,8 @@ impl Provider {
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),
-            allow: globs(&spec.tools.allow),
-            deny: globs(&spec.tools.deny),
+            allow: Globs::new(&spec.tools.allow),
+            deny: Globs::new(&spec.tools.deny),
             name,
             spec,
             digest,
@@ -260,15 +261,6 @@ impl Provider {
             }
         }
     }
-}
-
-/// Any of `patterns` matches. The validator has refused every pattern that is none; here such a one matches nothing.
-pub fn globs(patterns: &[String]) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    patterns.iter().filter_map(|pattern| Glob::new(pattern).ok()).for_each(|glob| {
-        set.add(glob);
-    });
-    set.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 impl Core {

@@ -23,7 +23,7 @@ pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Ground, Provider, ProviderState, Slots, globs},
+    provider::{CallError, CatalogueNews, Globs, Ground, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -92,7 +92,7 @@ impl Registry {
     pub fn own_tool(&self, name: &str) -> Option<&Arc<dyn OwnTools>> {
         let own = self.own_tools.get()?;
         let known = own.items().iter().any(|item| item.key == name);
-        (known && globs(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
+        (known && Globs::new(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
     }
 
     /// What all upstreams are to log from now on: those that live now, and those that start later.
@@ -119,7 +119,7 @@ impl Registry {
         if index.generation == snapshot.generation && index.news == news {
             return index.clone();
         }
-        let allow = globs(&snapshot.config.server.control_tools);
+        let allow = Globs::new(&snapshot.config.server.control_tools);
         let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
         let own: Vec<_> = own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect();
         let fresh = Arc::new(Index::build(&snapshot, news, &own));

@@ -19,7 +19,7 @@ pub const MAX_DEPTH: u32 = 64;
 
 /// A message fit for one line: newlines between tokens (the only place JSON allows them raw) become spaces.
 pub fn one_line(message: bytes::Bytes) -> bytes::Bytes {
-    if !message.iter().any(|b| matches!(b, b'\n' | b'\r')) {
+    if memchr::memchr2(b'\n', b'\r', &message).is_none() {
         return message;
     }
     message.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect::<Vec<u8>>().into()

@@ -173,7 +173,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let Some(run) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') else {
+            let Some(run) = plain_run(rest) else {
                 self.at = self.text.len();
                 return self.fail("a string does not end");
             };
@@ -250,6 +250,22 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the first byte of `text` stands that is not plain text of a string: a quote, a backslash, a control character.
+fn plain_run(text: &[u8]) -> Option<usize> {
+    // Keys and most values end within a few bytes; the rest is looked at in steps as wide as the machine's.
+    const SHORT: usize = 32;
+    let (head, tail) = text.split_at(text.len().min(SHORT));
+    if let Some(at) = head.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
+        return Some(at);
+    }
+    let end = memchr::memchr2(b'"', b'\\', tail);
+    let run = end.and_then(|end| tail.get(..end)).unwrap_or(tail);
+    // Without a way out of the loop the compiler makes vector code of it.
+    let control = run.iter().fold(false, |found, &b| found | (b < 0x20));
+    let first = if control { run.iter().position(|&b| b < 0x20) } else { end };
+    first.map(|at| head.len() + at)
+}
+
 /// The text between the quotes, escapes resolved. `None` when an escape is a lone surrogate.
 pub(super) fn unescape<'a>(text: &'a [u8], string: StringSpan) -> Option<Cow<'a, str>> {
     let inner = string.inner.of(text);
@@ -258,4 +274,24 @@ pub(super) fn unescape<'a>(text: &'a [u8], string: StringSpan) -> Option<Cow<'a,
     }
     let quoted = text.get(string.inner.start as usize - 1..string.inner.end as usize + 1)?;
     serde_json::from_slice::<String>(quoted).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_at_the_first_special_byte_wherever_it_stands() {
+        let special = |&b: &u8| b < 0x20 || b == b'"' || b == b'\\';
+        for length in 0..100 {
+            for (at, byte) in (0..length).flat_map(|at| [b'"', b'\\', 0x1f, 0, 0x7f, 0xff].map(|byte| (at, byte))) {
+                let mut text = vec![b'x'; length];
+                text[at] = byte;
+                // A second one behind it must not be found instead.
+                text.extend_from_slice(b"x\n\"");
+                assert_eq!(plain_run(&text), text.iter().position(special), "{byte:#x} at {at} of {length}");
+            }
+            assert_eq!(plain_run(&vec![b' '; length]), None);
+        }
+    }
 }
