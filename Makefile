@@ -6,10 +6,10 @@ TOOLS        := target/tools
 DENY_VERSION := 0.20.2
 DENY         := $(TOOLS)/cargo-deny-$(DENY_VERSION)
 
-.PHONY: help run test check fmt bench integration storm
+.PHONY: help run test check fmt bench bench-smoke integration storm
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 run: ## the gateway on http://127.0.0.1:8000/mcp (CONFIG=file)
 	cargo run --release -- serve --http --config $(CONFIG)
@@ -33,8 +33,11 @@ check: $(DENY) ## formatting, lints, documentation links, licences and origins o
 fmt: ## formats the tree
 	cargo fmt
 
-bench: ## criterion benchmarks; docs/benchmarks.md says what they mean
-	cargo bench $(FEATURES) --bench '*'
+bench: ## reloads on the library, calls through the release binary; docs/benchmarks.md says what they mean
+	cargo bench $(FEATURES) --bench reload --bench e2e
+
+bench-smoke: ## the same, unoptimised and once each: proves that the benchmarks work, measures nothing
+	cargo test $(FEATURES) --bench reload --bench e2e
 
 integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar

@@ -1,7 +1,8 @@
 //! `cargo bench --bench e2e`: what the gateway costs, measured from outside on the release binary.
 //!
 //! `load` is the raw client, `peers` the processes under test, `cases` the measurements, `report` the table. Everything
-//! runs on loopback and pipes. `BENCH_SMOKE=1` only proves that it all works. docs/benchmarks.md says what is measured.
+//! runs on loopback and pipes. `cargo test --bench e2e`, or `BENCH_SMOKE=1`, only proves that it all works.
+//! `cargo bench --bench e2e -- cold` runs the cases with "cold" in their names. docs/benchmarks.md says what is measured.
 
 mod cases;
 mod load;
@@ -33,8 +34,9 @@ const FULL: Effort = Effort { rounds: 5, calls: 4000, crowd: 8000, big: 60, star
 const SMOKE: Effort = Effort { rounds: 1, calls: 100, crowd: 256, big: 3, starts: 2, phase: 0.4 };
 
 fn main() -> io::Result<()> {
+    // `cargo bench` says `--bench`; `cargo test` does not, and builds without optimisation.
     let asked = std::env::var_os("BENCH_SMOKE").is_some_and(|value| value != "0");
-    let smoke = asked || std::env::args().any(|argument| argument == "--test");
+    let smoke = asked || !std::env::args().any(|argument| argument == "--bench");
     let effort = if smoke { SMOKE } else { FULL };
     let began = Instant::now();
     let mut report = Report::new(smoke);

@@ -57,14 +57,15 @@ impl Report {
         for figure in &self.figures {
             let (best, worst) = figure.extremes();
             let target = figure.target.map(|target| format!("<= {}", show(target, figure.unit))).unwrap_or_default();
-            let verdict = figure.target.map_or("", |target| if figure.median() <= target { "met" } else { "MISSED" });
+            let verdict = if self.smoke { "" } else { figure.verdict() };
             let (median, best) = (show(figure.median(), figure.unit), show(best, ""));
             let (group, name, worst) = (figure.group, &figure.name, show(worst, ""));
             writeln!(out, "| {group} | {name} | {median} | {best} .. {worst} | {target} | {verdict} |")?;
         }
         let load = format!("{} before, {} after", self.load_before, load_average());
         writeln!(out, "\n{}; load average {load}; {:.0} s{}", machine(), took.as_secs_f64(), self.smoke_note())?;
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-e2e.json");
+        let name = if self.smoke { "target/bench-e2e-smoke.json" } else { "target/bench-e2e.json" };
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
         let figures: Vec<Value> = self.figures.iter().map(Figure::json).collect();
         let raw = json!({"smoke": self.smoke, "machine": machine(), "load_average": load, "figures": figures});
         fs::write(&path, format!("{raw:#}\n"))?;
@@ -87,6 +88,10 @@ impl Figure {
         if self.unit == "/s" { (high, low) } else { (low, high) }
     }
 
+    fn verdict(&self) -> &'static str {
+        self.target.map_or("", |target| if self.median() <= target { "met" } else { "MISSED" })
+    }
+
     fn json(&self) -> Value {
         json!({
             "group": self.group,
@@ -95,7 +100,7 @@ impl Figure {
             "median": self.median(),
             "rounds": self.rounds,
             "target": self.target,
-            "met": self.target.map(|target| self.median() <= target),
+            "verdict": self.verdict(),
         })
     }
 }
