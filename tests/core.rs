@@ -22,8 +22,8 @@ fn metric(gateway: &Gateway, filter: &str) -> String {
 fn a_stop_is_answered_though_waiting_calls_start_the_provider_again_at_once() {
     let home = Home::new();
     let gateway = Gateway::start(&home, &home.provider("a", &[], ""));
-    for round in 0..30 {
-        let busy = gateway.client.start_tool("a__sleep", json!({"ms": 50}));
+    for round in 0..8 {
+        let busy = gateway.client.start_tool("a__sleep", json!({"ms": 600}));
         in_flight(&gateway, "a", 1);
         let stop = gateway.client.start_tool("hangar_stop", json!({"provider": "a"}));
         let waiting: Vec<_> = (0..8).map(|_| gateway.client.start_tool("a__echo", json!({}))).collect();
