@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     net::{TcpListener, UnixListener},
     runtime::Builder,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -202,6 +202,8 @@ impl Running {
         let registry = gateway.registry.clone();
         let informer = tokio::spawn(server::keep_clients_informed(registry.clone(), state.sessions.clone(), news));
         let watcher = tokio::spawn(watch_sources(state.reload.clone()));
+        let hangups = Arc::new(Notify::new());
+        let hangup = tokio::spawn(reload_at(hangups.clone(), state.reload.clone()));
         let _socket_file = socket.as_ref().map(|(_, path)| RemovedOnDrop(path.clone()));
         if let Some((listener, _)) = socket {
             fronts.spawn(http::serve(Listener::Unix(listener), state.clone(), stop.subscribe()));
@@ -226,8 +228,7 @@ impl Running {
                 sent = signals.recv() => match sent {
                     Some(Sent { signal: Signal::Reload, pid, uid }) => {
                         tracing::info!(signal = "SIGHUP", sender_pid = pid, sender_uid = uid, "signal_received");
-                        let reload = state.reload.clone();
-                        tokio::spawn(async move { reload.reload(Trigger::Sighup, ReloadOptions::default()).await.is_ok() });
+                        hangups.notify_one();
                     }
                     Some(Sent { signal: Signal::Stop, pid, uid }) => {
                         tracing::info!(signal = "SIGTERM or SIGINT", sender_pid = pid, sender_uid = uid, "signal_received");
@@ -242,6 +243,7 @@ impl Running {
         let client_ended = client.is_finished();
         tracing::info!("gateway_stopping");
         watcher.abort();
+        hangup.abort();
         stop.send_replace(true);
         let drained = async {
             let _ = reloader.await;
@@ -263,6 +265,15 @@ impl Running {
         }
         informer.abort();
         Ok(())
+    }
+}
+
+/// One reload at a time for however many SIGHUPs; one that comes during a run is answered by a run of its own.
+async fn reload_at(hangups: Arc<Notify>, reload: ReloadHandle) {
+    loop {
+        hangups.notified().await;
+        // Success or failure: the reloader has told everybody.
+        let _ = reload.reload(Trigger::Sighup, ReloadOptions::default()).await;
     }
 }
 

@@ -68,7 +68,10 @@ impl Provider {
         }
         tokio::select! {
             permit = permits.acquire() => Ok(permit.ok()),
-            () = tokio::time::sleep(patience) => Err(CallError::Busy { provider: self.name.clone(), limit, queued }),
+            () = tokio::time::sleep(patience) => {
+                let queued = self.queued.load(std::sync::atomic::Ordering::Relaxed);
+                Err(CallError::Busy { provider: self.name.clone(), limit, queued })
+            }
             () = self.retirement.cancelled() => Err(self.retired_error(self.core().retired)),
         }
     }

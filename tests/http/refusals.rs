@@ -213,3 +213,16 @@ fn other_methods_are_told_which_there_are() {
     }
     assert_eq!(gateway.get("/nothing").json()["error"], "not_found");
 }
+
+#[test]
+fn a_target_that_cannot_be_understood_is_refused_like_everything_else() {
+    let gateway = with_one_provider();
+    for path in ["/api/providers/%ff", "/api/providers/%ff/tools", "/api/events?limit=1&limit=2", "/api/events?limit=x"]
+    {
+        let answer = gateway.get(path);
+        assert_eq!((answer.status, answer.is_json()), (400, true), "{path}: {}", answer.text());
+        let body = answer.json();
+        assert_eq!(body["error"], "bad_request", "{path}: {body}");
+        assert!(body["message"].is_string() && body["details"].is_object(), "{path}: {body}");
+    }
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{
     Front,
     object::Object,
+    parts::Step,
     refusal::{Refusal, json_response},
 };
 use crate::{
@@ -49,19 +50,19 @@ pub(super) async fn providers(State(front): State<Arc<Front>>) -> Response {
     ok(&json!({"providers": providers, "count": providers.len()}))
 }
 
-pub(super) async fn provider(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Outcome {
+pub(super) async fn provider(State(front): State<Arc<Front>>, Step(name): Step) -> Outcome {
     Ok(ok(&view::details(&*find(&front, &name)?)))
 }
 
 /// Answers when it is ready, or has failed. A client that goes away does not stop the start.
-pub(super) async fn start(State(front): State<Arc<Front>>, Path(name): Path<String>, request: Request) -> Outcome {
+pub(super) async fn start(State(front): State<Arc<Front>>, Step(name): Step, request: Request) -> Outcome {
     let provider = told(&front, &name, request).await?;
     provider.start().await.map_err(call_refusal)?;
     Ok(ok(&view::summary(&provider)))
 }
 
 /// Answers when it is at rest.
-pub(super) async fn stop(State(front): State<Arc<Front>>, Path(name): Path<String>, request: Request) -> Outcome {
+pub(super) async fn stop(State(front): State<Arc<Front>>, Step(name): Step, request: Request) -> Outcome {
     let provider = told(&front, &name, request).await?;
     provider.stop(StopReason::Requested, provider.spec.drain_timeout, false).await;
     Ok(ok(&view::summary(&provider)))
@@ -74,7 +75,7 @@ async fn told(front: &Front, name: &str, request: Request) -> Result<Arc<Provide
 }
 
 /// As the upstream wrote them, without those that the filter leaves out. One that was never seen is not started for it.
-pub(super) async fn tools(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Outcome {
+pub(super) async fn tools(State(front): State<Arc<Front>>, Step(name): Step) -> Outcome {
     let provider = find(&front, &name)?;
     let catalogue = provider.catalogue();
     let offered = catalogue.iter().flat_map(|catalogue| &catalogue.tools).filter(|item| provider.offers(&item.key));

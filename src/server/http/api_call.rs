@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     Front, api,
     object::{Object, bad},
+    parts::Step,
     refusal::{Refusal, json_response},
 };
 use crate::{
@@ -27,7 +28,7 @@ const MAX_TIMEOUT: f64 = 3600.0;
 /// Body: `{"tool": NAME, "arguments": {...}, "timeout_s"?}`. Answers the upstream's CallToolResult.
 pub(super) async fn call(
     State(front): State<Arc<Front>>,
-    Path(name): Path<String>,
+    Step(name): Step,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();

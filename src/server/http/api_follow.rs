@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::{Path, Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
@@ -22,6 +18,7 @@ use tokio::{
 use super::{
     Front, api,
     object::bad,
+    parts::{Search, Step},
     refusal::Refusal,
     stream::{beat, comment, respond},
 };
@@ -54,7 +51,7 @@ fn is_set(flag: &Option<String>) -> bool {
 /// The last events, oldest first; as a stream, `Last-Event-ID` or `limit` says how many of them come first.
 pub(super) async fn events(
     State(front): State<Arc<Front>>,
-    Query(asked): Query<Asked>,
+    Search(asked): Search<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let history = &front.state.telemetry.history;
@@ -107,8 +104,8 @@ fn recorded(event: &Recorded) -> Bytes {
 /// The last lines; `?follow=1` goes on, across restarts and reloads, until the provider is gone.
 pub(super) async fn logs(
     State(front): State<Arc<Front>>,
-    Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    Step(name): Step,
+    Search(asked): Search<Asked>,
 ) -> Result<Response, Refusal> {
     let provider = api::find(&front, &name)?;
     let limit = asked.limit()?.unwrap_or(USUAL);

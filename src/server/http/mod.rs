@@ -14,6 +14,7 @@ mod health;
 mod mcp;
 mod negotiate;
 mod object;
+mod parts;
 mod refusal;
 mod routes;
 mod stream;
