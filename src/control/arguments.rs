@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::outcome::Outcome;
 use crate::{
+    provider::ProviderState,
     reload::ReloadOptions,
     wire::{Frame, Span},
 };
@@ -51,31 +52,7 @@ pub struct One {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    pub state_filter: Option<State>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Cold,
-    Initializing,
-    Ready,
-    Degraded,
-    Stopping,
-    Dead,
-}
-
-impl State {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cold => "cold",
-            Self::Initializing => "initializing",
-            Self::Ready => "ready",
-            Self::Degraded => "degraded",
-            Self::Stopping => "stopping",
-            Self::Dead => "dead",
-        }
-    }
+    pub state_filter: Option<ProviderState>,
 }
 
 #[derive(Deserialize)]
