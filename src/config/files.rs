@@ -15,7 +15,7 @@ use super::{Code, Sources, codes};
 /// Largest file taken, in bytes.
 pub const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// Reads a source the way [`super::load`] does: regular files only (a FIFO would hang every reload), at most
+/// Reads a source the way [`super::load()`] does: regular files only (a FIFO would hang every reload), at most
 /// [`MAX_FILE`] bytes (one more is handed out, so that the size shows).
 pub fn read_source(path: &Path) -> io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?;

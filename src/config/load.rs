@@ -32,7 +32,7 @@ pub(super) struct Load<'e> {
     trail: String,
 }
 
-/// Reads `path` with `read` and looks variables up with `variable`: the whole of [`super::load`].
+/// Reads `path` with `read` and looks variables up with `variable`: the whole of [`super::load()`].
 pub(super) fn run(
     path: &Path,
     read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,

@@ -50,7 +50,7 @@ enum Step {
     Kill,
 }
 
-/// What [`reap`] saw.
+/// What `reap` saw.
 #[derive(PartialEq, Eq)]
 enum Below {
     Some,
