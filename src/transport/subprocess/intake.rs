@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use bytes::BytesMut;
-use tokio::net::unix::pipe;
+use tokio::{io::AsyncReadExt, net::unix::pipe};
 
 use crate::transport::{Inbound, MAX_MESSAGE, OutputRing, TransportError};
 use crate::wire::{Line, Lines};
@@ -17,7 +17,7 @@ const STDERR_CHUNK: usize = 64 * 1024;
 /// Delivers every line of stdout; returns at its end.
 pub(super) async fn read_messages(stdout: pipe::Receiver, inbound: Arc<dyn Inbound>, output: Arc<OutputRing>) {
     let mut lines = Lines::new(MAX_MESSAGE);
-    drain(&stdout, &mut lines, Lines::room, |lines| {
+    drain(stdout, &mut lines, Lines::room, |lines| {
         while let Some(line) = lines.next_line() {
             deliver(line, &*inbound, &output);
         }
@@ -39,31 +39,29 @@ fn deliver(line: Line, inbound: &dyn Inbound, output: &OutputRing) {
 /// Keeps the end of stderr in the ring; returns at its end.
 pub(super) async fn read_stderr(stderr: pipe::Receiver, output: Arc<OutputRing>) {
     let mut tail = StderrTail { chunk: BytesMut::new(), partial: Vec::new() };
-    drain(&stderr, &mut tail, StderrTail::room, |tail| tail.take(&output)).await;
+    drain(stderr, &mut tail, StderrTail::room, |tail| tail.take(&output)).await;
     tail.finish(&output);
 }
 
-/// Reads `pipe` to its end, as much per wake-up as there is.
+/// Reads `pipe` to its end.
 async fn drain<S>(
-    pipe: &pipe::Receiver,
+    mut pipe: pipe::Receiver,
     sink: &mut S,
     room: impl Fn(&mut S) -> &mut BytesMut,
     mut filled: impl FnMut(&mut S),
 ) {
     loop {
-        if pipe.readable().await.is_err() {
-            return;
-        }
         for _ in 0..READS {
-            match pipe.try_read_buf(room(sink)) {
+            // A short read tells that the pipe is empty: no second one is needed to learn that.
+            match pipe.read_buf(room(sink)).await {
                 Ok(0) => return,
                 Ok(_) => filled(sink),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
         }
-        // A flood must not keep this worker from the other tasks.
+        // A flood must not keep this worker from the other tasks. Not after every read: the one whose answer has just come
+        // would be moved to another worker, and waking that one costs more than the call.
         tokio::task::yield_now().await;
     }
 }
