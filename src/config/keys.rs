@@ -275,12 +275,12 @@ static RESOURCES: Section = Section {
         key(
             "memory",
             Shape::Memory,
-            "",
+            "\"512m\"",
             "Bytes, or a number with `k`, `m`, `g` or `t` (powers of 1024). At least `6m`.",
         )
         .nullable(),
-        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "", "Cores; 0.5 is half a core.").nullable(),
-        key("pids", Shape::Whole { min: 1, max: 4_194_304 }, "", "Processes and threads.").nullable(),
+        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "1.0", "Cores; 0.5 is half a core.").nullable(),
+        key("pids", Shape::Whole { min: 1, max: 4_194_304 }, "128", "Processes and threads.").nullable(),
     ],
 };
 

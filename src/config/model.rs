@@ -141,13 +141,21 @@ pub enum ContainerUser {
     Named(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Never without a limit; the defaults are those of CONTRACT section 1.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Resources {
-    /// Bytes.
-    pub memory: Option<u64>,
+    /// Bytes, swap included.
+    pub memory: u64,
     /// Whole cores; 0.5 is half a core.
-    pub cpu: Option<f64>,
-    pub pids: Option<u32>,
+    pub cpu: f64,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { memory: 512 * 1024 * 1024, cpu: 1.0, pids: 128 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -168,6 +168,7 @@ fn docker(load: &mut Load<'_>, fields: &Fields, machine: bool) -> DockerSpec {
     let (command, args_at) = command_line(fields);
     let none = Fields::default();
     let resources = fields.section("resources").unwrap_or(&none);
+    let limits = Resources::default();
     let text = |name: &str| fields.text(name).map(|(text, _)| text.text.clone());
     DockerSpec {
         image: text("image").unwrap_or_default(),
@@ -181,9 +182,9 @@ fn docker(load: &mut Load<'_>, fields: &Fields, machine: bool) -> DockerSpec {
             .map(|user| if user == "current" { ContainerUser::Current } else { ContainerUser::Named(user) }),
         read_only: fields.flag("read_only").unwrap_or(true),
         resources: Resources {
-            memory: resources.whole("memory"),
-            cpu: resources.decimal("cpu"),
-            pids: resources.whole("pids").map(narrow),
+            memory: resources.whole("memory").unwrap_or(limits.memory),
+            cpu: resources.decimal("cpu").unwrap_or(limits.cpu),
+            pids: resources.whole("pids").map_or(limits.pids, narrow),
         },
         pull: match fields.word("pull") {
             Some("always") => Pull::Always,

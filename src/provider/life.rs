@@ -114,6 +114,12 @@ impl Provider {
     }
 
     async fn bring_up(self: &Arc<Self>) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
+        tokio::select! {
+            prepared = transport::prepare(&self.name, &self.spec) => {
+                prepared.map_err(|error| self.stillborn(error.to_string(), None))?;
+            }
+            () = self.called_off() => return Err(Stillborn { failure: None, connection: None }),
+        }
         let limit = self.spec.startup_timeout;
         let deadline = tokio::time::Instant::now() + limit;
         let news = Arc::new(UpstreamNews::new(self.name.clone(), self.ground.updates.clone()));

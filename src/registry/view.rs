@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Registry, Snapshot};
 use crate::{
-    config::{Launch, ProviderSpec},
+    config::{ContainerUser, Launch, ProviderSpec, Pull, Volume},
     provider::{Provider, ProviderState},
 };
 
@@ -106,7 +106,12 @@ fn launch(launch: &Launch) -> Value {
         Launch::Docker(spec) => json!({
             "mode": "docker",
             "image": spec.image,
+            "pull": pull(spec.pull),
             "network": spec.network,
+            "user": user(spec.user.as_ref()),
+            "read_only": spec.read_only,
+            "resources": {"memory": spec.resources.memory, "cpu": spec.resources.cpu, "pids": spec.resources.pids},
+            "volumes": spec.volumes.iter().map(volume).collect::<Vec<_>>(),
             "env": spec.environment.env.keys().collect::<Vec<_>>(),
         }),
         Launch::Remote(spec) => json!({
@@ -115,6 +120,28 @@ fn launch(launch: &Launch) -> Value {
             "headers": spec.headers.keys().collect::<Vec<_>>(),
         }),
     }
+}
+
+fn pull(pull: Pull) -> &'static str {
+    match pull {
+        Pull::Missing => "missing",
+        Pull::Always => "always",
+        Pull::Never => "never",
+    }
+}
+
+/// As in the file; `None`: the image's own.
+fn user(user: Option<&ContainerUser>) -> Option<&str> {
+    user.map(|user| match user {
+        ContainerUser::Current => "current",
+        ContainerUser::Named(name) => name,
+    })
+}
+
+/// As in the file, with what was left out there.
+fn volume(volume: &Volume) -> String {
+    let mode = if volume.read_only { "ro" } else { "rw" };
+    format!("{}:{}:{mode}", volume.host.display(), volume.container.display())
 }
 
 /// Scheme, host, port and path; user, password and query may be secret.

@@ -10,13 +10,16 @@ use bytes::Bytes;
 
 use crate::config::{Launch, ProviderName, ProviderSpec};
 
+mod docker;
 mod handover;
 mod output;
 mod remote;
 pub mod shim;
+mod streams;
 mod subprocess;
 mod sweep;
 
+pub use docker::sweep as sweep_containers;
 pub use output::OutputRing;
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;
@@ -123,6 +126,15 @@ pub struct Marker {
     pub generation: Arc<str>,
 }
 
+/// Fetches what has to be here before `spec` can be started, and what may take long: a container's image. Bounded in its own
+/// way, not by `startup_timeout`. Whatever is half-done when the future is dropped is of no consequence.
+pub async fn prepare(name: &ProviderName, spec: &ProviderSpec) -> Result<(), TransportError> {
+    match &spec.launch {
+        Launch::Docker(launch) => docker::prepare(name, launch).await,
+        Launch::Subprocess(_) | Launch::Remote(_) => Ok(()),
+    }
+}
+
 /// Starts the upstream of `spec` and connects to it. No handshake. Whatever is half-open when the future is dropped is
 /// closed.
 pub async fn open(
@@ -134,9 +146,7 @@ pub async fn open(
 ) -> Result<Connection, TransportError> {
     match &spec.launch {
         Launch::Subprocess(launch) => subprocess::open(name, launch, spec.stop, marker, output, inbound).await,
-        Launch::Docker(_) => {
-            Err(TransportError::Open("docker providers cannot be started by this version of hangar".into()))
-        }
+        Launch::Docker(launch) => docker::open(name, launch, spec.stop, marker, output, inbound).await,
         Launch::Remote(launch) => remote::open(launch, spec.startup_timeout, output, inbound).await,
     }
 }

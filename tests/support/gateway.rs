@@ -192,6 +192,7 @@ impl Gateway {
             .args(options)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(std::env::var_os("DOCKER_HOST").map(|host| ("DOCKER_HOST", host)))
             .env("HOME", home.root.path())
             .env("TMPDIR", home.path("run"))
             .env("XDG_STATE_HOME", home.path("state"))
