@@ -38,7 +38,7 @@ use crate::{
         stdio::Wire,
     },
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
-    transport::Marker,
+    transport::{self, Marker},
 };
 
 /// The whole stop, everything included. CONTRACT section 7.
@@ -187,6 +187,9 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, apply, stopping);
     let reloader = tokio::spawn(reloader.run());
+    let sweeping = marker.clone();
+    // Ends by itself; an engine that is slow must not hold up the start.
+    tokio::spawn(async move { transport::sweep_containers(&sweeping).await });
     let news = News { updates, started };
     StartedCore { registry, reload, reloader, telemetry, news, marker, stop }
 }

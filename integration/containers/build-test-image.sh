@@ -36,12 +36,12 @@ import)
     # "libc.so.6 => /lib/.../libc.so.6 (0x...)" and "/lib64/ld-linux-x86-64.so.2 (0x...)"
     for lib in $(ldd "$BIN" | grep -o '/[^ ]*'); do install -D -m 0755 "$lib" "$WORK/root$lib"; done
     tar -C "$WORK/root" -cf "$WORK/image.tar" .
-    api -o "$WORK/import.log" -X POST -H 'Content-Type: application/x-tar' -T "$WORK/image.tar" -G \
-        --data-urlencode 'fromSrc=-' --data-urlencode "repo=${TAG%:*}" --data-urlencode "tag=${TAG##*:}" \
-        --data-urlencode 'changes=ENTRYPOINT ["/server"]' --data-urlencode 'changes=USER 65534:65534' \
-        --data-urlencode "changes=LABEL hangar.test.build=$MARK" http://d/images/create
+    # ENTRYPOINT ["/server"], USER 65534:65534, and the mark as a label.
+    CHANGES="changes=ENTRYPOINT%20%5B%22%2Fserver%22%5D&changes=USER%2065534%3A65534&changes=LABEL%20hangar.test.build%3D$MARK"
+    api -o "$WORK/import.log" -X POST -H 'Content-Type: application/x-tar' -T "$WORK/image.tar" \
+        "http://d/images/create?fromSrc=-&repo=${TAG%:*}&tag=${TAG##*:}&$CHANGES"
     # The one that it replaces would stay for ever without a name.
-    OLD=$(printf %s "$OLD" | grep -o '"Id":"sha256:[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)
+    OLD=$(printf %s "$OLD" | grep -o '"Id":"sha256:[0-9a-f]*"' | head -n 1 | cut -d'"' -f4 || true)
     if [ -n "$OLD" ]; then api -X DELETE "http://d/images/$OLD" >/dev/null 2>&1 || true; fi
     echo "$TAG" ;;
 static)
