@@ -15,6 +15,8 @@ run: ## the gateway on http://127.0.0.1:8000/mcp (CONFIG=file)
 	cargo run --release -- serve --http --config $(CONFIG)
 
 test: ## every cargo test, with nextest where it is installed
+	@integration/containers/ensure-docker.sh $(if $(filter true,$(CI))$(filter 1,$(HANGAR_TEST_DOCKER)),,--check) || \
+		echo '!!! no container engine answers: tests/docker.rs is SKIPPED (HANGAR_TEST_DOCKER=1 installs and starts one)' >&2
 	cargo test --quiet $(FEATURES) --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo nextest run $(FEATURES); \

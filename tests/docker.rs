@@ -53,7 +53,8 @@ fn a_container_serves_and_what_it_may_is_what_the_engine_says() {
         assert_eq!(config["Labels"][label], value);
     }
     assert!(config["Labels"]["hangar.generation"].is_string());
-    let mounts: Vec<_> = container["Mounts"].as_array().unwrap().iter().map(|m| (&m["Destination"], &m["RW"])).collect();
+    let mounts: Vec<_> =
+        container["Mounts"].as_array().unwrap().iter().map(|m| (&m["Destination"], &m["RW"])).collect();
     assert!(mounts.contains(&(&json!("/in"), &json!(false))) && mounts.contains(&(&json!("/out"), &json!(true))));
     assert_no_argument_says("hunter2-in-the-env");
     assert!(!gateway.log().contains("hunter2"), "{}", gateway.log());
@@ -216,7 +217,8 @@ fn what_cannot_be_started_says_why_and_leaves_nothing() {
         ("code", "exited with code 5"),
         ("hung", "startup_timeout_s"),
     ];
-    let calls = says.map(|(name, text)| (name, text, gateway.client.start_tool("hangar_start", json!({"provider": name}))));
+    let calls =
+        says.map(|(name, text)| (name, text, gateway.client.start_tool("hangar_start", json!({"provider": name}))));
     for (name, text, call) in calls {
         let said = failure(call);
         assert!(said.contains(text), "{name}: {said}");

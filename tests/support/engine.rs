@@ -74,7 +74,8 @@ impl Engine {
         let label = format!("hangar.instance={}", instance.trim());
         let filters = format!("%7B%22label%22%3A%5B%22{label}%22%5D%7D");
         let list = self.get(&format!("/containers/json?all=1&filters={filters}"));
-        let ids = list.as_array().unwrap_or_else(|| panic!("{list}")).iter().map(|c| c["Id"].as_str().unwrap().to_owned());
+        let ids =
+            list.as_array().unwrap_or_else(|| panic!("{list}")).iter().map(|c| c["Id"].as_str().unwrap().to_owned());
         // One that is removed between the two questions is gone.
         ids.map(|id| self.get(&format!("/containers/{id}/json"))).filter(|c| c["Id"].is_string()).collect()
     }

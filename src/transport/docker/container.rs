@@ -62,16 +62,7 @@ struct ContainerLink(Arc<Container>);
 impl Container {
     pub(super) fn new(engine: Engine, id: String, stop: StopTimes, memory: u64) -> Arc<Self> {
         let (started, asked) = (SystemTime::now(), watch::Sender::new(None));
-        Arc::new(Self {
-            engine,
-            id,
-            stop,
-            memory,
-            started,
-            outbox: Outbox::default(),
-            asked,
-            fault: OnceLock::new(),
-        })
+        Arc::new(Self { engine, id, stop, memory, started, outbox: Outbox::default(), asked, fault: OnceLock::new() })
     }
 
     /// `fate`: begun before the start. `intake`: ends with the container's streams.
@@ -209,7 +200,9 @@ impl Container {
         let why = if fate::out_of_memory(&self.engine, &self.id, self.started).await {
             format!("was killed: it needed more memory than its limit of {limit} MiB (resources.memory)")
         } else {
-            format!("was killed by signal 9 (SIGKILL), possibly for memory: its limit is {limit} MiB (resources.memory)")
+            format!(
+                "was killed by signal 9 (SIGKILL), possibly for memory: its limit is {limit} MiB (resources.memory)"
+            )
         };
         ExitCause::Lost(why)
     }

@@ -62,8 +62,8 @@ fn places(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     if let Some(host) = variable("DOCKER_HOST") {
         return vec![host];
     }
-    let of_user = variable("XDG_RUNTIME_DIR")
-        .unwrap_or_else(|| format!("/run/user/{}", rustix::process::getuid().as_raw()));
+    let of_user =
+        variable("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{}", rustix::process::getuid().as_raw()));
     let mut paths = vec!["/var/run/docker.sock".to_owned(), format!("{of_user}/docker.sock")];
     paths.extend(variable("HOME").map(|home| format!("{home}/.docker/run/docker.sock")));
     paths.extend([format!("{of_user}/podman/podman.sock"), "/run/podman/podman.sock".to_owned()]);

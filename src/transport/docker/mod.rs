@@ -143,7 +143,8 @@ impl Birth {
 
     /// In this order: what a server says in its first moment would be lost otherwise.
     async fn attach_and_start(&self, id: &str) -> Result<AttachContainerResults, TransportError> {
-        let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
+        let options =
+            AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
         let attached = self
             .engine
             .api
@@ -158,7 +159,10 @@ impl Birth {
                     Some(400) => " (are `entrypoint` and `command` right for this image?)",
                     _ => "",
                 };
-                Err(TransportError::Open(format!("the container of image `{}` could not be started: {why}{hint}", self.image)))
+                Err(TransportError::Open(format!(
+                    "the container of image `{}` could not be started: {why}{hint}",
+                    self.image
+                )))
             }
         }
     }
