@@ -6,8 +6,8 @@ use std::{panic, process::ExitCode};
 const INTERNAL: u8 = 70;
 
 fn main() -> ExitCode {
-    // Before any runtime, thread or logger: a shim is single-threaded and small.
-    if let Some(code) = hangar::transport::shim::entry() {
+    // Before any runtime, thread or logger: a shim or a keeper is single-threaded and small.
+    if let Some(code) = hangar::transport::shim::entry().or_else(hangar::transport::keeper_entry) {
         return code;
     }
     panic::catch_unwind(hangar::cli::run).unwrap_or(ExitCode::from(INTERNAL))

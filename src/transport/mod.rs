@@ -19,7 +19,7 @@ mod streams;
 mod subprocess;
 mod sweep;
 
-pub use docker::sweep as sweep_containers;
+pub use docker::{entry as keeper_entry, sweep as sweep_containers};
 pub use output::OutputRing;
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;

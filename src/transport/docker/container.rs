@@ -4,11 +4,14 @@
 use std::{
     future::{Future, pending},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::{
+    models::ContainerStateStatusEnum as Status,
+    query_parameters::{InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder},
+};
 use bytes::Bytes;
 use tokio::{
     io::AsyncWrite,
@@ -20,6 +23,7 @@ use tokio::{
 use super::{
     engine::{Engine, status, told},
     fate::{self, Fate},
+    keeper::Keeper,
     outbox::{Outbox, STALL, WriterEnd},
 };
 use crate::{
@@ -38,6 +42,9 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 /// An engine that is asked to remove may be busy with just that.
 const REMOVE_EVERY: Duration = Duration::from_millis(250);
 const REMOVE_WITHIN: Duration = Duration::from_secs(10);
+/// How often, and at what distance, the keeper looks whether there is a running container.
+const LOOKS: u32 = 12;
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Shared by the link and the tasks; none of them keeps the server alive.
 pub(super) struct Container {
@@ -49,6 +56,8 @@ pub(super) struct Container {
     started: SystemTime,
     outbox: Outbox,
     asked: watch::Sender<Option<Close>>,
+    /// `None` in the keeper itself, and once it has been let go.
+    keeper: Mutex<Option<Keeper>>,
     /// Why we ended it, when it was its own fault.
     fault: OnceLock<String>,
 }
@@ -60,7 +69,8 @@ type Ending = Pin<Box<dyn Future<Output = Fate> + Send>>;
 struct ContainerLink(Arc<Container>);
 
 impl Container {
-    pub(super) fn new(engine: Engine, id: String, stop: StopTimes, memory: u64) -> Arc<Self> {
+    /// `id`: or its name. `memory`: its limit in bytes.
+    pub(super) fn new(engine: Engine, id: String, stop: StopTimes, memory: u64, keeper: Option<Keeper>) -> Arc<Self> {
         let (started, asked) = (SystemTime::now(), watch::Sender::new(None));
         Arc::new(Self { engine, id, stop, memory, started, outbox: Outbox::default(), asked, fault: OnceLock::new() })
     }
@@ -139,6 +149,11 @@ impl Container {
         };
         self.outbox.close();
         let removed = self.remove().await;
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Dropped when it is not removed: the keeper tries its own luck then.
+        if let Some(keeper) = keeper.filter(|_| removed.is_ok()) {
+            keeper.removed().await;
+        }
         if hears && timeout(LAST_LINES, &mut intake).await.is_err() {
             intake.abort();
         }
@@ -147,6 +162,23 @@ impl Container {
             Err(why) => ExitCause::Lost(format!("was lost: {why}")),
         };
         Exit { cause, rung }
+    }
+
+    /// Without a gateway, whose end has closed its stdin: down the ladder and away with it.
+    pub(super) async fn end(&self) -> Result<(), String> {
+        let found = || self.engine.api.inspect_container(&self.id, None::<InspectContainerOptions>);
+        for _ in 0..LOOKS {
+            // The engine may be busy with its creation or its start; polite ones go meanwhile.
+            sleep(LOOK_EVERY).await;
+            let status = found().await.ok().and_then(|found| found.state).and_then(|state| state.status);
+            if status.is_some_and(|status| status != Status::CREATED) {
+                self.asked.send_replace(Some(Close::Graceful));
+                let mut ending: Ending = Box::pin(fate::of(self.engine.clone(), self.id.clone()));
+                self.ladder(&mut ending).await;
+                break;
+            }
+        }
+        self.remove().await
     }
 
     /// End of stdin, SIGTERM, SIGKILL. `None`: it did not even end then.

@@ -15,6 +15,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) struct Engine {
     pub(super) api: Docker,
     pub(super) podman: bool,
+    /// Where it listens.
+    pub(super) place: String,
 }
 
 impl Engine {
@@ -35,7 +37,7 @@ impl Engine {
         Err(TransportError::Open(text))
     }
 
-    async fn at(place: &str) -> Result<Self, String> {
+    pub(super) async fn at(place: &str) -> Result<Self, String> {
         if let Some(path) = place.strip_prefix("unix://")
             && !Path::new(path).exists()
         {
@@ -53,7 +55,7 @@ impl Engine {
             Err(_) => return Err(format!("no answer within {} s", ANSWER.as_secs())),
         };
         let podman = version.components.unwrap_or_default().iter().any(|part| part.name.contains("Podman"));
-        Ok(Self { api, podman })
+        Ok(Self { api, podman, place: place.to_owned() })
     }
 }
 

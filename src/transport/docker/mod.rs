@@ -2,7 +2,8 @@
 //!
 //! Owned by whoever holds the [`Connection`]: dropping its link closes the server's stdin and starts the stop ladder. The
 //! engine owns the container itself; it gives the server its end of file when the gateway is gone (`StdinOnce`) and removes
-//! what has ended (`AutoRemove`). What ignores its end of file then is for the next gateway's [`sweep`].
+//! what has ended (`AutoRemove`). What ignores its end of file then is for its [`keeper`], and what a killed keeper leaves for
+//! the next gateway's [`sweep`].
 
 use std::sync::Arc;
 
@@ -24,16 +25,19 @@ use crate::{
 };
 use container::{Container, remove};
 use engine::{Engine, status, told};
+use keeper::Keeper;
 
 mod container;
 mod engine;
 mod fate;
 mod image;
+mod keeper;
 mod outbox;
 mod owner;
 mod settings;
 mod sweep;
 
+pub use keeper::entry;
 pub use sweep::sweep;
 
 /// Frames in a row before other tasks get their turn.
@@ -90,17 +94,24 @@ impl Birth {
         output: Arc<OutputRing>,
         inbound: Arc<dyn Inbound>,
     ) -> Result<Connection, TransportError> {
+        let keeper = Keeper::spawn(&self.engine, &self.name, self.stop)?;
+        // From here on an early return drops the keeper, and that looks after whatever there is.
         let id = self.create(body).await?;
         let fate = tokio::spawn(fate::of(self.engine.clone(), id.clone()));
         match self.attach_and_start(&id).await {
             Ok(AttachContainerResults { output: frames, input }) => {
                 let intake = tokio::spawn(read(frames, inbound, output));
-                Ok(Container::new(self.engine, id, self.stop, self.memory).connect(input, fate, intake))
+                let container = Container::new(self.engine, id, self.stop, self.memory, Some(keeper));
+                Ok(container.connect(input, fate, intake))
             }
             Err(error) => {
                 let left = remove(&self.engine, &id).await.err();
                 fate.abort();
-                Err(left.map_or(error.clone(), |why| TransportError::Open(format!("{error}; {why}"))))
+                let Some(why) = left else {
+                    keeper.removed().await;
+                    return Err(error);
+                };
+                Err(TransportError::Open(format!("{error}; {why}")))
             }
         }
     }
