@@ -72,7 +72,8 @@ impl Container {
     /// `id`: or its name. `memory`: its limit in bytes.
     pub(super) fn new(engine: Engine, id: String, stop: StopTimes, memory: u64, keeper: Option<Keeper>) -> Arc<Self> {
         let (started, asked) = (SystemTime::now(), watch::Sender::new(None));
-        Arc::new(Self { engine, id, stop, memory, started, outbox: Outbox::default(), asked, fault: OnceLock::new() })
+        let (outbox, keeper, fault) = (Outbox::default(), Mutex::new(keeper), OnceLock::new());
+        Arc::new(Self { engine, id, stop, memory, started, outbox, asked, keeper, fault })
     }
 
     /// `fate`: begun before the start. `intake`: ends with the container's streams.
