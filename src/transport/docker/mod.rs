@@ -3,7 +3,7 @@
 //! Owned by whoever holds the [`Connection`]: dropping its link closes the server's stdin and starts the stop ladder. The
 //! engine owns the container itself; it gives the server its end of file when the gateway is gone (`StdinOnce`) and removes
 //! what has ended (`AutoRemove`). What ignores its end of file then is for its [`keeper`], and what a killed keeper leaves for
-//! the next gateway's [`sweep`].
+//! the next gateway's [`sweep()`].
 
 use std::sync::Arc;
 
