@@ -36,7 +36,7 @@ impl Engine {
         // One name per build tree, so that a new build replaces the image of the one before.
         let mut hasher = DefaultHasher::new();
         PROVIDER.hash(&mut hasher);
-        let image = format!("hangar-test/provider:{:016x}", hasher.finish());
+        let image = format!("localhost/hangar-test/provider:{:016x}", hasher.finish());
         let built = script("build-test-image.sh", &["import", PROVIDER, &image]);
         assert!(built.status.success(), "{built:?}");
         Some(Self { image })

@@ -74,8 +74,8 @@ fn places(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
 
 /// The engine's own words, or what lies below an error of the connection.
 pub(super) fn told(error: &Error) -> String {
-    if let Error::DockerResponseServerError { message, .. } = error {
-        return message.trim().to_owned();
+    if let Error::DockerResponseServerError { message: words, .. } | Error::DockerStreamError { error: words } = error {
+        return words.trim().to_owned();
     }
     let mut text = error.to_string();
     let mut below = error.source();
