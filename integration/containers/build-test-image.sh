@@ -39,7 +39,7 @@ import)
     # ENTRYPOINT ["/server"], USER 65534:65534, and the mark as a label.
     CHANGES="changes=ENTRYPOINT%20%5B%22%2Fserver%22%5D&changes=USER%2065534%3A65534&changes=LABEL%20hangar.test.build%3D$MARK"
     api -o "$WORK/import.log" -X POST -H 'Content-Type: application/x-tar' -T "$WORK/image.tar" \
-        "http://d/images/create?fromSrc=-&repo=${TAG%:*}&tag=${TAG##*:}&$CHANGES"
+        "http://d/images/create?fromSrc=-&repo=$TAG&$CHANGES"
     # The one that it replaces would stay for ever without a name.
     OLD=$(printf %s "$OLD" | grep -o '"Id":"sha256:[0-9a-f]*"' | head -n 1 | cut -d'"' -f4 || true)
     if [ -n "$OLD" ]; then api -X DELETE "http://d/images/$OLD" >/dev/null 2>&1 || true; fi
