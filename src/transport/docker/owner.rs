@@ -51,8 +51,11 @@ mod tests {
 
     #[test]
     fn one_that_ended_is_dead_and_so_is_one_whose_number_was_given_to_another() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        // Lives until its stdin is closed: one that ends by itself may be gone before it is looked at.
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let owner = of(child.id());
+        assert!(!is_dead(&owner));
+        // Closes its stdin first.
         child.wait().unwrap();
         assert!(is_dead(&owner));
         let me = ours();
