@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use self::{
-    arguments::{Arguments, Filter, NoArguments, One, ReloadArguments},
+    arguments::{Arguments, NoArguments, ReloadArguments},
     outcome::Outcome,
 };
 use crate::{
@@ -45,48 +45,27 @@ impl Control {
         Arc::new(Self { registry, reload, telemetry, about, items: items() })
     }
 
-    async fn answer(&self, name: &str, arguments: Arguments<'_>, caller: Caller) -> Option<Outcome> {
-        let outcome = match name {
-            "hangar_list" => arguments.read::<Filter>().map(|filter| self.list(&filter)),
-            "hangar_status" => arguments.read::<NoArguments>().map(|_| self.status()),
-            "hangar_details" => arguments.read::<One>().map(|one| self.details(&one)),
-            "hangar_server_info" => arguments.read::<NoArguments>().map(|_| self.server_info()),
-            "hangar_metrics" => arguments.read().map(|filter| self.metrics(&filter)),
-            "hangar_tools" => match arguments.read::<One>() {
-                Ok(one) => Ok(self.tools(&one).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_start" => match arguments.read::<One>() {
-                Ok(one) => Ok(self.start(&one).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_stop" => match arguments.read::<One>() {
-                Ok(one) => Ok(self.stop(&one).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_warm" => match arguments.read() {
-                Ok(which) => Ok(self.warm(which).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_health" => match arguments.read::<NoArguments>() {
-                Ok(_) => Ok(self.health().await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_search_tools" => match arguments.read() {
-                Ok(query) => Ok(self.search(query).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_reload_config" => match arguments.read::<ReloadArguments>() {
-                Ok(options) => Ok(self.reload_config(options).await),
-                Err(refusal) => Err(refusal),
-            },
-            "hangar_call" => match batch::read(&arguments) {
-                Ok(batch) => Ok(self.call_batch(batch, caller).await),
-                Err(refusal) => Err(refusal),
-            },
-            _ => return None,
-        };
-        Some(outcome.unwrap_or_else(|refusal| refusal))
+    /// `Ok(None)`: no such tool; `Err`: the arguments do not fit it.
+    async fn answer(&self, name: &str, arguments: Arguments<'_>, caller: Caller) -> Result<Option<Outcome>, Outcome> {
+        if matches!(name, "hangar_status" | "hangar_server_info" | "hangar_health") {
+            let NoArguments {} = arguments.read()?;
+        }
+        Ok(Some(match name {
+            "hangar_list" => self.list(&arguments.read()?),
+            "hangar_status" => self.status(),
+            "hangar_details" => self.details(&arguments.read()?),
+            "hangar_server_info" => self.server_info(),
+            "hangar_metrics" => self.metrics(&arguments.read()?),
+            "hangar_tools" => self.tools(&arguments.read()?).await,
+            "hangar_start" => self.start(&arguments.read()?).await,
+            "hangar_stop" => self.stop(&arguments.read()?).await,
+            "hangar_warm" => self.warm(arguments.read()?).await,
+            "hangar_health" => self.health().await,
+            "hangar_search_tools" => self.search(arguments.read()?).await,
+            "hangar_reload_config" => self.reload_config(arguments.read()?).await,
+            "hangar_call" => self.call_batch(batch::read(&arguments)?, caller).await,
+            _ => return Ok(None),
+        }))
     }
 
     async fn reload_config(&self, arguments: ReloadArguments) -> Outcome {
@@ -141,8 +120,8 @@ impl OwnTools for Control {
         caller: Caller,
     ) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + 'a>> {
         Box::pin(async move {
-            let outcome = self.answer(name, Arguments { frame, place: arguments }, caller).await?;
-            Some(outcome.into_result())
+            let answer = self.answer(name, Arguments { frame, place: arguments }, caller).await;
+            answer.unwrap_or_else(Some).map(Outcome::into_result)
         })
     }
 }

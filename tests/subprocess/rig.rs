@@ -22,6 +22,12 @@ use hangar::{
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
+#[path = "../support/being.rs"]
+mod being;
+
+pub use being::Being;
+use being::stat;
+
 pub const PROVIDER: &str = env!("CARGO_BIN_EXE_hangar-test-provider");
 /// A ladder that a test can wait for.
 pub const STOP: StopTimes = StopTimes { grace: Duration::from_millis(400), term: Duration::from_millis(400) };
@@ -144,33 +150,10 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
     }
 }
 
-/// One process for good: its number and its start time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Being {
-    pub pid: u32,
-    started: u64,
-}
-
 impl Being {
-    /// The running process of this number.
-    pub fn of(pid: u32) -> Option<Self> {
-        let fields = stat(pid)?;
-        let alive = !matches!(fields.first()?.as_str(), "Z" | "X");
-        alive.then_some(Self { pid, started: fields.get(19)?.parse().ok()? })
-    }
-
     pub fn parent(self) -> u32 {
         stat(self.pid).and_then(|f| f.get(1)?.parse().ok()).expect("it runs")
     }
-
-    pub fn lives(self) -> bool {
-        Self::of(self.pid) == Some(self)
-    }
-}
-
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 /// What wrote itself into a `--pids` file so far.

@@ -2,30 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// One process for good: its number and its start time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Being {
-    pub pid: u32,
-    started: u64,
-}
+#[path = "being.rs"]
+mod being;
 
-impl Being {
-    /// The running process of this number; a zombie runs no more.
-    pub fn of(pid: u32) -> Option<Self> {
-        let fields = stat(pid)?;
-        let alive = !matches!(fields.first()?.as_str(), "Z" | "X");
-        alive.then_some(Self { pid, started: fields.get(19)?.parse().ok()? })
-    }
-
-    pub fn lives(self) -> bool {
-        Self::of(self.pid) == Some(self)
-    }
-}
-
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned).collect())
-}
+pub use being::Being;
 
 /// What wrote itself into a `--pids` file so far.
 pub fn recorded(file: &Path) -> BTreeSet<Being> {
