@@ -11,12 +11,13 @@
 //! | 3 | [`registry`] the current snapshot, names and routes |
 //! | 2 | [`provider`] one provider's life |
 //! | 1 | [`transport`] one upstream connection · [`telemetry`] events, logs, metrics |
-//! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found |
+//! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found · [`host`] processes of this machine |
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod host;
 pub mod provider;
 pub mod registry;
 pub mod reload;

@@ -4,8 +4,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const FLOORS: [&[&str]; 8] = [
-    // `runtime_dir`: where a running gateway is found; `app` binds its socket there, `cli` looks for it.
-    &["config", "wire", "runtime_dir"],
+    // `runtime_dir`: where a running gateway is found; `app` binds its socket there, `cli` looks for it. `host`: what the machine
+    // says about processes.
+    &["config", "wire", "runtime_dir", "host"],
     &["transport", "telemetry"],
     &["provider"],
     &["registry"],

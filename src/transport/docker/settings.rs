@@ -20,7 +20,7 @@ pub(super) const MANAGED: &str = "hangar.managed";
 pub(super) const INSTANCE: &str = "hangar.instance";
 pub(super) const GENERATION: &str = "hangar.generation";
 const PROVIDER: &str = "hangar.provider";
-/// The gateway that made it: see [`super::owner`].
+/// The gateway that made it: see [`crate::host::Owner`].
 pub(super) const OWNER: &str = "hangar.owner";
 
 /// The only place that can be written to beside the volumes.

@@ -5,10 +5,9 @@ use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsB
 use super::{
     container::remove,
     engine::{Engine, told},
-    owner,
     settings::{GENERATION, INSTANCE, MANAGED, OWNER},
 };
-use crate::transport::Marker;
+use crate::{host::Owner, transport::Marker};
 
 /// Removes the containers of dead gateways of this instance; how many. Never by name or image: only what bears this
 /// instance's labels and whose gateway is certainly gone, so that it may run beside other gateways of the same state
@@ -41,5 +40,6 @@ pub async fn sweep(marker: &Marker) -> usize {
 
 fn is_left_over(container: &ContainerSummary, marker: &Marker) -> bool {
     let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-    label(GENERATION) != Some(&*marker.generation) && label(OWNER).is_some_and(owner::is_dead)
+    let owner = label(OWNER).and_then(|owner| owner.parse::<Owner>().ok());
+    label(GENERATION) != Some(&*marker.generation) && owner.is_some_and(|o| o.is_dead() || o.is_this_process())
 }

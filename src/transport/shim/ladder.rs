@@ -132,7 +132,7 @@ impl Ladder {
         }
         for descendant in descendants::below() {
             if !(server_lives && descendant.group == group) {
-                descendant.signal(signal);
+                descendant.process.signal(signal);
             }
         }
     }

@@ -32,7 +32,7 @@ use rustix::process::{Pid, Signal};
 use super::{ExitCause, handover};
 use handover::{Handed, Report};
 
-pub(super) mod descendants;
+mod descendants;
 mod ladder;
 mod signals;
 
