@@ -11,13 +11,14 @@
 //! | 3 | [`registry`] the current snapshot, names and routes |
 //! | 2 | [`provider`] one provider's life |
 //! | 1 | [`transport`] one upstream connection · [`telemetry`] events, logs, metrics |
-//! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found · [`host`] processes of this machine |
+//! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found · [`host`] processes of this machine · [`passing`] descriptors on their way |
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod host;
+pub mod passing;
 pub mod provider;
 pub mod registry;
 pub mod reload;

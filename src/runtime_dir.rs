@@ -1,7 +1,10 @@
 //! The runtime directory: where every gateway puts its admin socket, and where the command line looks for it.
 //!
 //! Sockets are named after the config file and the process, so that several gateways of one file (one per stdio client)
-//! stand side by side. The gateway that bound a socket owns the file; one that nobody listens on is stale.
+//! stand side by side. The gateway that bound a socket owns the file; one that nobody listens on is stale. PID files lie
+//! beside them: `<config>-<pid>.json` of every gateway, `<config>.pid` of the one that serves HTTP.
+
+pub mod pid_file;
 
 use std::{
     env,
@@ -27,6 +30,27 @@ pub fn directory() -> io::Result<PathBuf> {
 /// The admin socket of process `pid` for the config file `config`.
 pub fn socket_path(config: &Path, pid: u32) -> io::Result<PathBuf> {
     Ok(directory()?.join(format!("{}-{pid}.sock", digest(config))))
+}
+
+/// Where every gateway of process `pid` keeps its facts.
+pub fn record_path(config: &Path, pid: u32) -> io::Result<PathBuf> {
+    Ok(directory()?.join(format!("{}-{pid}.json", digest(config))))
+}
+
+/// Where the PID file of a gateway lies that was told no other place.
+pub fn pid_file_path(config: &Path) -> io::Result<PathBuf> {
+    Ok(directory()?.join(format!("{}.pid", digest(config))))
+}
+
+/// Records of gateways of this config file, or of all (`None`), newest first, in every place. Some may be stale.
+pub fn records_of(config: Option<&Path>) -> Vec<PathBuf> {
+    let wanted = config.map(digest);
+    found_in(&places(), |name| {
+        let Some((config, pid)) = name.strip_suffix(".json").and_then(|stem| stem.split_once('-')) else {
+            return false;
+        };
+        config.len() == DIGITS && wanted.as_ref().is_none_or(|wanted| wanted == config) && pid.parse::<u32>().is_ok()
+    })
 }
 
 /// Sockets of gateways of this config file, newest first, in every place where one may be: a gateway that a desktop
@@ -61,7 +85,10 @@ fn first_usable(places: &[PathBuf]) -> io::Result<PathBuf> {
             Err(error) => refusals.push(format!("{}: {error}", place.display())),
         }
     }
-    Err(io::Error::other(format!("there is no directory for the admin socket ({})", refusals.join("; "))))
+    Err(io::Error::other(format!(
+        "there is no directory for the sockets and PID files of a gateway ({})",
+        refusals.join("; ")
+    )))
 }
 
 fn usable(place: &Path) -> io::Result<()> {
@@ -90,10 +117,15 @@ fn trusted(place: &Path) -> io::Result<()> {
 }
 
 fn sockets_in(places: &[PathBuf], digest: &str) -> Vec<PathBuf> {
+    found_in(places, |name| pid_in(name, digest).is_some())
+}
+
+/// Files with fitting names, newest first.
+fn found_in(places: &[PathBuf], fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
     for place in places.iter().filter(|place| trusted(place).is_ok()) {
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let ours = entries.filter(|entry| pid_in(&entry.file_name(), digest).is_some());
+        let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(&fits));
         found.extend(ours.map(|entry| {
             let made = entry.metadata().and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
             (made, entry.path())
@@ -105,8 +137,8 @@ fn sockets_in(places: &[PathBuf], digest: &str) -> Vec<PathBuf> {
 }
 
 /// The process that a socket of this config file is named after.
-fn pid_in(name: &std::ffi::OsStr, digest: &str) -> Option<u32> {
-    name.to_str()?.strip_prefix(digest)?.strip_prefix('-')?.strip_suffix(".sock")?.parse().ok()
+fn pid_in(name: &str, digest: &str) -> Option<u32> {
+    name.strip_prefix(digest)?.strip_prefix('-')?.strip_suffix(".sock")?.parse().ok()
 }
 
 /// Names a config file. Links in its directory's path are resolved, one that the file itself is stays: mounted

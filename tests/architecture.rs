@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 const FLOORS: [&[&str]; 8] = [
     // `runtime_dir`: where a running gateway is found; `app` binds its socket there, `cli` looks for it. `host`: what the machine
     // says about processes.
-    &["config", "wire", "runtime_dir", "host"],
+    // `passing`: descriptors through a socket, to a shim and to the next life.
+    &["config", "wire", "runtime_dir", "host", "passing"],
     &["transport", "telemetry"],
     &["provider"],
     &["registry"],

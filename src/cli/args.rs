@@ -109,6 +109,9 @@ pub(super) struct Serve {
     /// Write log lines as JSON
     #[arg(long)]
     json_logs: bool,
+    /// Keep a PID file there [default with --http: in the runtime directory; without: none]
+    #[arg(long, value_name = "FILE", env = "HANGAR_PID_FILE")]
+    pid_file: Option<PathBuf>,
     /// Listen on an address that is not loopback although nothing authenticates clients
     #[arg(long, requires = "http")]
     insecure_no_auth: bool,
@@ -168,8 +171,8 @@ impl ConfigFile {
 
 impl From<Serve> for ServeOptions {
     fn from(serve: Serve) -> Self {
-        let Serve { http, host, port, config, log_level, json_logs, insecure_no_auth } = serve;
-        ServeOptions { config: config.config, http, host, port, log_level, json_logs, insecure_no_auth }
+        let Serve { http, host, port, config, log_level, json_logs, pid_file, insecure_no_auth } = serve;
+        ServeOptions { config: config.config, http, host, port, log_level, json_logs, insecure_no_auth, pid_file }
     }
 }
 

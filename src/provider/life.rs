@@ -344,6 +344,13 @@ impl Provider {
         }
     }
 
+    /// The instance that is on its way down its ladder takes the last rungs at once.
+    pub fn hurry(&self) {
+        if let Some(upstream) = &self.core().upstream {
+            upstream.hurry();
+        }
+    }
+
     /// Whether the instance of `attempt` is at rest. Calls that waited for its end may have started the next one before
     /// anybody saw it so.
     fn is_over(&self, attempt: u64) -> bool {

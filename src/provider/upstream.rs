@@ -20,7 +20,7 @@ use super::{CallError, Caller, ClientId, UpstreamNews, error::TAIL};
 use crate::{
     config::ProviderName,
     telemetry::Telemetry,
-    transport::{Link, OutputRing, TransportError},
+    transport::{Close, Link, OutputRing, TransportError},
     wire::{self, Frame, Splice, shallow},
 };
 
@@ -87,6 +87,13 @@ impl Upstream {
     }
 
     /// The connection that this conversation runs on; once.
+    /// The last rungs of the ladder, at once.
+    pub(super) fn hurry(&self) {
+        if let Some(link) = self.link.get() {
+            link.close(Close::Now);
+        }
+    }
+
     pub(super) fn connect(&self, link: Arc<dyn Link>) {
         // A second link would be a bug of the one caller; the first stays.
         let _ = self.link.set(link);

@@ -25,6 +25,13 @@ pub struct News {
     pub started: mpsc::Receiver<ProviderName>,
 }
 
+impl News {
+    /// Nothing will ever be told.
+    pub fn silent() -> Self {
+        Self { updates: mpsc::channel(1).1, started: mpsc::channel(1).1 }
+    }
+}
+
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
 pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
     let within = registry.snapshot().config.server.list_timeout;

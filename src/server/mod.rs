@@ -8,7 +8,18 @@ mod session;
 mod sessions;
 pub mod stdio;
 
+/// How far the gateway's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Phase {
+    #[default]
+    Serving,
+    /// No new connections. On those that there are, late calls get their error.
+    Refusing,
+    /// Connections end with the answers they owe.
+    Leaving,
+}
+
 pub use dispatch::Gateway;
 pub use lists::{News, keep_clients_informed};
-pub use session::{Era, Greeting, LEVELS, Session};
+pub use session::{Era, Greeting, LEVELS, Session, SessionRecord};
 pub use sessions::{SessionKey, Sessions};

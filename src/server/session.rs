@@ -15,9 +15,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    provider::{CatalogueNews, Client, ClientFeature, ClientId, Relay},
+    provider::{CatalogueNews, Client, ClientFeature, ClientId, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
     wire::{Frame, Span, shallow},
 };
+
+/// What a client has said, so that the gateway's next life knows it again after a restart in place.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SessionRecord {
+    protocol_version: String,
+    client_name: String,
+    client_version: String,
+    features: u8,
+    log_level: u8,
+    subscriptions: Vec<String>,
+}
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
 const NOT_LISTED: u64 = u64::MAX;
@@ -97,6 +108,38 @@ impl Session {
             inner: Mutex::default(),
             over: CancellationToken::new(),
         })
+    }
+
+    /// `None`: it has not said `initialize`, so there is nothing to know.
+    pub fn record(&self) -> Option<SessionRecord> {
+        let greeting = self.greeting.get()?;
+        Some(SessionRecord {
+            protocol_version: greeting.protocol_version.to_owned(),
+            client_name: greeting.client_name.to_string(),
+            client_version: greeting.client_version.to_string(),
+            features: greeting.features,
+            log_level: self.log_level.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
+        })
+    }
+
+    /// The client of an earlier life. It is told that every list may be another one now.
+    pub fn resumed(record: SessionRecord) -> Arc<Self> {
+        let session = Self::new(CatalogueNews::default());
+        let SessionRecord { protocol_version, client_name, client_version, features, log_level, subscriptions } =
+            record;
+        // A version that this program does not know any more: the client is where it would be after `initialize`.
+        let known = LEGACY_VERSIONS.into_iter().find(|known| *known == protocol_version);
+        let _ = session.greeting.set(Greeting {
+            era: Era::Legacy,
+            protocol_version: known.unwrap_or(LATEST_LEGACY),
+            client_name: client_name.into_boxed_str(),
+            client_version: client_version.into_boxed_str(),
+            features,
+        });
+        session.log_level.store(log_level, Ordering::Relaxed);
+        session.inner().subscriptions.extend(subscriptions.into_iter().map(String::into_boxed_str));
+        session
     }
 
     /// Reads `initialize`. `false`: it was said before.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Session;
+use super::{Session, SessionRecord};
 use crate::{provider::CatalogueNews, telemetry::Telemetry};
 
 /// Sessions kept at most; beyond it the one that was silent longest goes.
@@ -52,6 +52,20 @@ impl Sessions {
         all.insert(key, Entry { session: session.clone(), seen: AtomicU64::new(self.now()) });
         self.count(&all);
         Some((key, session))
+    }
+
+    /// Every client that a key leads to.
+    pub fn records(&self) -> Vec<(SessionKey, SessionRecord)> {
+        self.all().iter().filter_map(|(key, entry)| Some((*key, entry.session.record()?))).collect()
+    }
+
+    /// Those of an earlier life, under the keys that their clients have.
+    pub fn resume(&self, records: Vec<(SessionKey, SessionRecord)>) {
+        let mut all = self.all();
+        for (key, record) in records {
+            all.insert(key, Entry { session: Session::resumed(record), seen: AtomicU64::new(self.now()) });
+        }
+        self.count(&all);
     }
 
     /// Adds the stdio client; once.

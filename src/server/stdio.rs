@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Session, dispatch::Gateway};
+use super::{Session, dispatch::Gateway, lists};
 use crate::{
     provider::Relay,
     transport::MAX_MESSAGE,
@@ -29,24 +29,38 @@ pub struct Wire<I, O, G> {
     pub gone: G,
 }
 
-/// Serves until the client closes its end, or `finish` fires. Requests in flight then are answered, as long as the client
-/// still reads: a script may have closed its end right after its last request.
+/// What ends the service of a client, beside the client.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// Every call has its answer: nothing more is read.
+    pub finish: CancellationToken,
+    /// The gateway is about to restart in place: what has been read is answered, what has not is left for the next life.
+    pub pause: CancellationToken,
+}
+
+/// Serves until the client closes its end, or one of `ends` fires. Requests in flight then are answered, as long as the
+/// client still reads: a script may have closed its end right after its last request.
+///
+/// `unread`: what an earlier life read and did not serve; what this one leaves in the same way is given back.
 pub async fn serve(
     gateway: Arc<Gateway>,
     session: Arc<Session>,
     wire: Wire<impl AsyncRead + Unpin, impl AsyncWrite + Unpin + Send + 'static, impl Future<Output = ()>>,
-    finish: CancellationToken,
-) {
+    unread: Bytes,
+    ends: Ends,
+) -> Bytes {
     let (out, queue) = mpsc::channel(OUT_QUEUE);
     let writer = tokio::spawn(write(wire.output, queue));
     let pump = tokio::spawn(pump(session.open_stream(), out.clone()));
+    // Of an earlier life; any other has said nothing yet.
+    lists::catch_up(&gateway.registry, &session);
     let calls = TaskTracker::new();
     let room = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
-    tokio::select! {
-        () = front.read(wire.input) => {}
-        () = finish.cancelled() => {}
-    }
+    let left = tokio::select! {
+        left = front.read(wire.input, unread, &ends.pause) => left,
+        () = ends.finish.cancelled() => Bytes::new(),
+    };
     calls.close();
     tokio::select! {
         () = calls.wait() => {}
@@ -59,6 +73,7 @@ pub async fn serve(
     // Ends when the session's stream does.
     let _ = pump.await;
     let _ = writer.await;
+    left
 }
 
 /// The session's general stream onto the one wire.
@@ -79,10 +94,11 @@ struct Front {
 }
 
 impl Front {
-    /// Until the input ends.
-    async fn read(&self, mut input: impl AsyncRead + Unpin) {
+    /// Until the input ends, or a pause. What came and was not served.
+    async fn read(&self, mut input: impl AsyncRead + Unpin, unread: Bytes, pause: &CancellationToken) -> Bytes {
         let mut lines = Lines::new(MAX_MESSAGE);
-        while !matches!(input.read_buf(lines.room()).await, Ok(0) | Err(_)) {
+        lines.room().extend_from_slice(&unread);
+        loop {
             while let Some(line) = lines.next_line() {
                 match line {
                     Line::Message(text) | Line::Noise(text) => self.line(text).await,
@@ -91,12 +107,23 @@ impl Front {
                         self.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
                     }
                 }
+                if pause.is_cancelled() {
+                    return lines.unread();
+                }
+            }
+            tokio::select! {
+                biased;
+                () = pause.cancelled() => return lines.unread(),
+                read = input.read_buf(lines.room()) => if matches!(read, Ok(0) | Err(_)) {
+                    break;
+                }
             }
         }
         // The last line of a script may lack its newline.
         if let Some(text) = lines.rest() {
             self.line(text).await;
         }
+        Bytes::new()
     }
 
     async fn line(&self, line: Bytes) {

@@ -1,6 +1,11 @@
 //! The facts about this gateway process that status pages, tools and the command line tell.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 
@@ -17,13 +22,21 @@ pub struct About {
     pub socket: Option<PathBuf>,
     /// The config file, absolute.
     pub config: PathBuf,
+    /// In the place where scripts look.
+    pub pid_file: Option<PathBuf>,
     /// Names this state directory's gateways; children bear it in their environment.
     pub instance: Arc<str>,
     /// Names this process's life.
     pub generation_id: Arc<str>,
+    /// How the last restart in place went: the one that began this life, or one that was refused since.
+    pub last_restart: Mutex<Value>,
 }
 
 impl About {
+    pub fn tell_restart(&self, told: Value) {
+        *self.last_restart.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "name": "hangar",
@@ -35,7 +48,9 @@ impl About {
             "address": self.address.map(|address| address.to_string()),
             "socket": self.socket,
             "config": self.config,
+            "pid_file": self.pid_file,
             "generation_id": &*self.generation_id,
+            "last_restart": &*self.last_restart.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
 }

@@ -5,19 +5,15 @@
 
 use std::{
     fmt,
-    io::{self, IoSlice, IoSliceMut, Write},
-    mem::MaybeUninit,
+    io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
 };
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-};
-
 use super::{ExitCause, Rung};
+use crate::passing;
 
 /// Go to the TERM rung now, whatever `grace` says.
 pub(super) const TERM_NOW: u8 = b't';
@@ -47,26 +43,14 @@ pub(super) enum Report {
 
 /// Puts the pipe ends into the socket; they wait there until the shim takes them.
 pub(super) fn hand(control: BorrowedFd<'_>, handed: &Handed) -> io::Result<()> {
-    let fds = [handed.stdin.as_fd(), handed.stdout.as_fd(), handed.stderr.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    rustix::net::sendmsg(control, &[IoSlice::new(&[HANDING])], &mut ancillary, SendFlags::empty())?;
-    Ok(())
+    passing::send(control, &[HANDING], &[handed.stdin.as_fd(), handed.stdout.as_fd(), handed.stderr.as_fd()])
 }
 
 /// Takes the pipe ends out of the socket.
 pub(super) fn receive(control: BorrowedFd<'_>) -> io::Result<Handed> {
     let mut byte = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::empty())?;
-    let mut fds = ancillary
-        .drain()
-        .filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None })
-        .flatten();
+    let (_, fds) = passing::receive(control, &mut byte)?;
+    let mut fds = fds.into_iter();
     match (fds.next(), fds.next(), fds.next()) {
         (Some(stdin), Some(stdout), Some(stderr)) if byte == [HANDING] => Ok(Handed { stdin, stdout, stderr }),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no pipes were handed over")),

@@ -74,6 +74,11 @@ impl Lines {
         (!self.skipping && !rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
     }
 
+    /// Everything that came and was not given out, for whoever reads on.
+    pub fn unread(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
     fn find_newline(&mut self) -> Option<usize> {
         let found = memchr::memchr(b'\n', self.buffer.get(self.scanned..).unwrap_or_default());
         let newline = found.map(|at| self.scanned + at);

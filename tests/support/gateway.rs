@@ -185,6 +185,11 @@ impl Gateway {
         (gateway, address)
     }
 
+    /// On the configuration that is there, with these options of `serve`. Its stdio client has said nothing.
+    pub fn spawn_options(home: &Arc<Home>, options: &[&str]) -> Self {
+        Self::spawn_with(home, &home.config(), options)
+    }
+
     fn spawn_with(home: &Arc<Home>, config: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hangar"))
             .args(["serve", "--config"])

@@ -36,6 +36,13 @@ impl HttpSession {
         session
     }
 
+    /// The same session on a new connection.
+    pub fn reconnect(&mut self) {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        self.stream = BufReader::new(stream);
+    }
+
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))
     }

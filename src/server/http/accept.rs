@@ -6,18 +6,20 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
+    http::{HeaderValue, header::CONNECTION},
     response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{Front, Listener, guard, routes};
+use crate::server::Phase;
 
 /// Connections at one time; beyond it they wait in the system's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -25,24 +27,25 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// How long a connection without a request waits for one, when the gateway leaves: it may be on its way, and who sent it
+/// would not know whether it was served.
+const LINGER: Duration = Duration::from_millis(250);
 /// Milliseconds that what was sent may wait for the client to take it.
 #[cfg(target_os = "linux")]
 const STALL_TIMEOUT_MS: u32 = 120_000;
 /// After an accept error that is not one connection's own (no file descriptors left).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts until the gateway stops; returns when the last connection is done.
+/// Accepts while the gateway serves; returns when the last connection is done.
 pub(super) async fn run(listener: Listener, front: Arc<Front>) {
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let app = routes::router(front.clone());
-    let mut stop = front.stop.clone();
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
-            // An error: the one who would stop it is gone.
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = front.reached(Phase::Refusing) => break,
             accepted = accept(&listener, &room) => accepted,
         };
         let (front, app) = (front.clone(), app.clone());
@@ -106,8 +109,8 @@ async fn connection<S>(stream: S, front: Arc<Front>, app: Router, permit: OwnedS
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut stop = front.stop.clone();
-    let service = service_fn(move |request| answer(front.clone(), app.clone(), request));
+    let of_calls = front.clone();
+    let service = service_fn(move |request| answer(of_calls.clone(), app.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -117,9 +120,14 @@ where
         .half_close(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    // From the refusing phase on every answer is the last of its connection.
+    let leaving = async {
+        front.reached(Phase::Leaving).await;
+        tokio::time::sleep(LINGER).await;
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
+        () = leaving => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -130,19 +138,24 @@ where
     drop(permit);
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 async fn answer(front: Arc<Front>, app: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
     let request = request.map(Body::new);
-    let visit = match guard::admit(&front, &request) {
+    let mut response = admitted(&front, app, request).await;
+    if !front.serves() {
+        // Whoever asks again finds somebody else, or nobody; not a connection that is about to end.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn admitted(front: &Front, app: Router, request: Request) -> Response {
+    let visit = match guard::admit(front, &request) {
         Ok(visit) => visit,
-        Err(refusal) => return Ok(guard::Visit::default().harden(refusal.into_response())),
+        Err(refusal) => return guard::Visit::default().harden(refusal.into_response()),
     };
     if let Some(preflight) = visit.preflight(&request) {
-        return Ok(visit.harden(preflight));
+        return visit.harden(preflight);
     }
     let Ok(response) = app.oneshot(request).await;
-    Ok(visit.harden(response))
+    visit.harden(response)
 }

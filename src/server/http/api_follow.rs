@@ -22,7 +22,7 @@ use super::{
     refusal::Refusal,
     stream::{beat, comment, respond},
 };
-use crate::{provider::Provider, registry::Registry, telemetry::Recorded};
+use crate::{provider::Provider, registry::Registry, server::Phase, telemetry::Recorded};
 
 /// Events and log lines listed when nothing else is asked for.
 const USUAL: usize = 100;
@@ -157,7 +157,7 @@ fn lines(lines: &[String]) -> Bytes {
 }
 
 fn until_stop(front: &Front, pieces: impl stream::Stream<Item = Bytes> + Send + 'static) -> Response {
-    let mut stop = front.stop.clone();
-    let stopped = Box::pin(async move { drop(stop.wait_for(|stop| *stop).await) });
+    let mut phase = front.phase.clone();
+    let stopped = Box::pin(async move { drop(phase.wait_for(|now| *now >= Phase::Leaving).await) });
     respond(comment(), pieces.take_until(stopped))
 }

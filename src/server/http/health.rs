@@ -28,7 +28,7 @@ pub(super) async fn startup(State(front): State<Arc<Front>>) -> Response {
 
 /// Clients are served. Providers start when they are needed, so none of them has a say in it.
 pub(super) async fn ready(State(front): State<Arc<Front>>) -> Response {
-    if *front.stop.borrow() {
+    if !front.serves() {
         return say(false, "stopping");
     }
     let started = front.state.gateway.registry.snapshot().generation > 0;

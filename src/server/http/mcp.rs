@@ -178,7 +178,7 @@ fn plain(answer: Option<Bytes>) -> Response {
     }
 }
 
-fn opened(front: &Front, headers: &HeaderMap) -> Outcome {
+fn opened(front: &Arc<Front>, headers: &HeaderMap) -> Outcome {
     let accepts = negotiate::accepts(headers);
     if !accepts.events && !accepts.anything {
         return Err(McpRefusal::new(StatusCode::NOT_ACCEPTABLE, "the Accept header does not allow text/event-stream"));
@@ -188,5 +188,5 @@ fn opened(front: &Front, headers: &HeaderMap) -> Outcome {
     let messages = session.open_stream();
     lists::catch_up(&front.state.gateway.registry, &session);
     let presence = Presence { sessions: front.state.sessions.clone(), key };
-    Ok(stream::general(messages, session.over.clone(), front.stop.clone(), presence))
+    Ok(stream::general(messages, session.over.clone(), front.clone(), presence))
 }

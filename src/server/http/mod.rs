@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Gateway, Sessions};
+use super::{Gateway, Phase, Sessions};
 use crate::{
     reload::ReloadHandle,
     telemetry::{About, Telemetry},
@@ -49,18 +49,28 @@ pub enum Listener {
 struct Front {
     state: Arc<HttpState>,
     bound: guard::Bound,
-    /// Becomes true when the gateway stops.
-    stop: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
-/// Accepts until `stop` becomes true; then lets requests in flight finish (the caller bounds the time).
-pub async fn serve(listener: Listener, state: Arc<HttpState>, stop: watch::Receiver<bool>) {
+/// Accepts while the gateway serves; returns when it leaves and requests in flight are done (the caller bounds the time).
+pub async fn serve(listener: Listener, state: Arc<HttpState>, phase: watch::Receiver<Phase>) {
     let bound = guard::Bound::of(&listener);
-    let front = Arc::new(Front { state: state.clone(), bound, stop });
+    let front = Arc::new(Front { state: state.clone(), bound, phase });
     // Two listeners sweep twice; the second sweep finds nothing.
     let sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(state)));
     accept::run(listener, front).await;
     drop(sweeper);
+}
+
+impl Front {
+    /// Resolves when the gateway has come so far, or whoever would say so is gone.
+    async fn reached(&self, phase: Phase) {
+        let _ = self.phase.clone().wait_for(|now| *now >= phase).await;
+    }
+
+    fn serves(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
 }
 
 /// Forgets abandoned sessions. `server.session_idle_s` is looked up at every turn, so that a reload applies.

@@ -10,13 +10,14 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use super::Front;
 use crate::{
-    server::{SessionKey, Sessions},
+    server::{Phase, SessionKey, Sessions},
     wire,
 };
 
@@ -97,19 +98,20 @@ pub(super) fn finished(events: Bytes) -> Response {
 pub(super) fn general(
     messages: mpsc::Receiver<Bytes>,
     over: CancellationToken,
-    stop: watch::Receiver<bool>,
+    front: Arc<Front>,
     presence: Presence,
 ) -> Response {
-    let state = (messages, over, stop, presence, beat());
-    let events = stream::unfold(state, |(mut messages, over, mut stop, presence, mut beat)| async move {
+    let state = (messages, over, front, presence, beat());
+    let events = stream::unfold(state, |(mut messages, over, front, presence, mut beat)| async move {
         let piece = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return None,
-            () = over.cancelled() => return None,
+            // Ahead of the ends: what was said last is still sent.
             message = messages.recv() => event(message?),
+            () = front.reached(Phase::Leaving) => return None,
+            () = over.cancelled() => return None,
             _ = beat.tick() => COMMENT,
         };
-        Some((piece, (messages, over, stop, presence, beat)))
+        Some((piece, (messages, over, front, presence, beat)))
     });
     respond(COMMENT, events)
 }

@@ -1,0 +1,404 @@
+//! The gateway while it runs, and its end: a stop, or a restart in place.
+
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::{
+    ServeOptions,
+    handover::{self, ClientRecord, Handover, State},
+    listeners::{self, AdminSocket, SocketFile},
+    pid_files::PidFiles,
+    restart::{self, NextLife},
+    service_manager,
+    signals::{Sent, Signal},
+    stdio,
+};
+use crate::{
+    provider::Client as _,
+    reload::{ReloadHandle, ReloadOptions, Trigger, watch_sources},
+    server::{
+        self, Gateway, News, Phase, Session,
+        http::{self, HttpState, Listener},
+        stdio::{Ends, Wire},
+    },
+    wire,
+};
+
+/// The whole stop, everything included. CONTRACT section 7.
+const STOP_LIMIT: Duration = Duration::from_secs(45);
+/// How long a stdio client may take to read its last answers.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long calls in flight hold up a restart before their providers are told to end.
+const RESTART_DRAIN: Duration = Duration::from_secs(20);
+
+pub(super) struct Running {
+    pub path: PathBuf,
+    pub options: ServeOptions,
+    pub executable: Option<PathBuf>,
+    pub state: Arc<HttpState>,
+    pub gateway: Arc<Gateway>,
+    /// True: the reloader ends, and everything that is in force with it.
+    pub stop: watch::Sender<bool>,
+    pub reloader: JoinHandle<()>,
+    pub news: News,
+    pub pid_files: PidFiles,
+    /// The stdio client of an earlier life.
+    pub client: Option<ClientRecord>,
+}
+
+/// What comes after.
+pub(super) enum Verdict {
+    Stopped,
+    Restart(Box<NextLife>),
+}
+
+/// Why it ends.
+enum End {
+    Stop,
+    Restart { moved: Option<TcpListener>, sent: Sent },
+}
+
+/// The stdio client's service; pending for ever where there is none.
+type Service = JoinHandle<ClientRecord>;
+
+/// Copies of the listening sockets: as long as one is there nobody is refused.
+struct Kept {
+    http: Option<OwnedFd>,
+    admin: Option<OwnedFd>,
+    file: Option<SocketFile>,
+}
+
+/// What runs beside the fronts.
+struct Tasks {
+    fronts: TaskTracker,
+    phase: watch::Sender<Phase>,
+    ends: Ends,
+    client: Service,
+    kept: Kept,
+    _informer: AbortOnDropHandle<()>,
+    watcher: AbortOnDropHandle<()>,
+    hangup: AbortOnDropHandle<()>,
+    _watchdog: AbortOnDropHandle<()>,
+}
+
+impl Running {
+    pub(super) async fn run(
+        mut self,
+        tcp: Option<TcpListener>,
+        admin: Option<AdminSocket>,
+        mut signals: mpsc::Receiver<Sent>,
+    ) -> Verdict {
+        let hangups = Arc::new(Notify::new());
+        let mut tasks = self.start(tcp, admin, &hangups);
+        self.pid_files.write(&self.state.about, self.executable.as_deref());
+        service_manager::ready("serving");
+        let end = self.until_told(&mut signals, &hangups, &mut tasks.client).await;
+        let began = Instant::now();
+        tasks.watcher.abort();
+        tasks.hangup.abort();
+        match end {
+            End::Stop => {
+                self.stopped(tasks, &mut signals, began).await;
+                Verdict::Stopped
+            }
+            End::Restart { moved, sent } => self.restarted(tasks, moved, sent, &mut signals, began).await,
+        }
+    }
+
+    fn start(&mut self, tcp: Option<TcpListener>, admin: Option<AdminSocket>, hangups: &Arc<Notify>) -> Tasks {
+        let spawned = |task| AbortOnDropHandle::new(task);
+        let (phase, _) = watch::channel(Phase::Serving);
+        let fronts = TaskTracker::new();
+        let mut kept = Kept { http: None, admin: None, file: None };
+        let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().ok();
+        if let Some(AdminSocket { listener, file }) = admin {
+            kept.admin = copy(listener.as_fd());
+            kept.file = Some(file);
+            fronts.spawn(http::serve(Listener::Unix(listener), self.state.clone(), phase.subscribe()));
+        }
+        let over_http = tcp.is_some();
+        if let Some(listener) = tcp {
+            kept.http = copy(listener.as_fd());
+            fronts.spawn(http::serve(Listener::Tcp(listener), self.state.clone(), phase.subscribe()));
+        }
+        let about = &self.state.about;
+        let address = about.address.map(|address| address.to_string());
+        tracing::info!(
+            transport = about.transport,
+            address,
+            pid = std::process::id(),
+            version = env!("CARGO_PKG_VERSION"),
+            "gateway_started"
+        );
+        let (registry, sessions) = (self.gateway.registry.clone(), self.state.sessions.clone());
+        let news = std::mem::replace(&mut self.news, News::silent());
+        let ends = Ends::default();
+        let client = self.client.take();
+        Tasks {
+            _informer: spawned(tokio::spawn(server::keep_clients_informed(registry, sessions, news))),
+            watcher: spawned(tokio::spawn(watch_sources(self.state.reload.clone()))),
+            hangup: spawned(tokio::spawn(reload_at(hangups.clone(), self.state.reload.clone()))),
+            _watchdog: spawned(tokio::spawn(service_manager::keep_watchdog_quiet())),
+            client: tokio::spawn(stdio_client(self.state.clone(), !over_http, client, ends.clone())),
+            fronts,
+            phase,
+            ends,
+            kept,
+        }
+    }
+
+    /// Reloads at a SIGHUP, until something ends it.
+    async fn until_told(&self, signals: &mut mpsc::Receiver<Sent>, hangups: &Notify, client: &mut Service) -> End {
+        // The check of a restart that was asked for; meanwhile everything goes on.
+        let mut checking: Option<(JoinHandle<Result<Option<TcpListener>, String>>, Sent)> = None;
+        loop {
+            let checked = async {
+                match &mut checking {
+                    Some((check, _)) => check.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                sent = signals.recv() => {
+                    let Some(sent) = sent else { std::future::pending().await };
+                    let Sent { signal, name, pid, uid } = sent;
+                    tracing::info!(signal = name, sender_pid = pid, sender_uid = uid, "signal_received");
+                    match signal {
+                        Signal::Stop => return End::Stop,
+                        _ if sent.is_foreign() => {
+                            tracing::warn!(signal = name, sender_pid = pid, sender_uid = uid, "signal_refused");
+                        }
+                        Signal::Reload => hangups.notify_one(),
+                        // Asked for again while it is being prepared: one restart.
+                        Signal::Restart if checking.is_some() => {}
+                        Signal::Restart => checking = Some((self.check_restart(), sent)),
+                    }
+                }
+                outcome = checked => {
+                    let sent = checking.take().map(|(_, sent)| sent);
+                    match (outcome.unwrap_or_else(|error| Err(error.to_string())), sent) {
+                        (Ok(moved), Some(sent)) => return End::Restart { moved, sent },
+                        (Err(why), Some(sent)) => self.restart_refused(why, sent),
+                        (_, None) => {}
+                    }
+                }
+                // The stdio client closed its end.
+                _ = &mut *client => return End::Stop,
+            }
+        }
+    }
+
+    fn check_restart(&self) -> JoinHandle<Result<Option<TcpListener>, String>> {
+        let (executable, path, options) = (self.executable.clone(), self.path.clone(), self.options.clone());
+        let bound: Option<SocketAddr> = self.state.about.address;
+        tokio::spawn(async move {
+            let executable = executable.ok_or("the gateway's own program file is not known")?;
+            restart::check(&executable, &path, &options, bound).await
+        })
+    }
+
+    fn restart_refused(&self, why: String, sent: Sent) {
+        tracing::warn!(why, sender_pid = sent.pid, "restart_refused");
+        let told = json!({
+            "status": "refused",
+            "time": jiff::Timestamp::now().to_string(),
+            "message": why,
+            "sender_pid": sent.pid,
+            "sender_uid": sent.uid,
+        });
+        self.state.about.tell_restart(told);
+    }
+
+    async fn stopped(mut self, tasks: Tasks, signals: &mut mpsc::Receiver<Sent>, began: Instant) {
+        tracing::info!("gateway_stopping");
+        service_manager::stopping();
+        let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
+        // Not one connection waits for a gateway that will not take it.
+        let Kept { http, admin, file } = kept;
+        drop((http, admin));
+        phase.send_replace(Phase::Refusing);
+        tell_phase("accepting_ended", began);
+        self.say_goodbye("the gateway is stopping");
+        self.stop.send_replace(true);
+        let client_ended = client.is_finished();
+        let drained = async {
+            let _ = (&mut self.reloader).await;
+            tell_phase("providers_stopped", began);
+            // Every call has its answer by now; let the fronts send it.
+            ends.finish.cancel();
+            phase.send_replace(Phase::Leaving);
+            if !client_ended && self.state.about.transport == "stdio" {
+                let _ = tokio::time::timeout(LAST_WORDS, &mut client).await;
+            }
+            fronts.close();
+            fronts.wait().await;
+            self.state.sessions.close_all();
+            tell_phase("sessions_closed", began);
+            self.gateway.registry.ground.tasks.close();
+            self.gateway.registry.ground.tasks.wait().await;
+        };
+        let outcome = tokio::select! {
+            () = drained => Some(()),
+            () = tokio::time::sleep(STOP_LIMIT) => {
+                tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced");
+                None
+            }
+            () = insisted(signals) => {
+                tracing::warn!("second stop signal: leaving at once; the shims finish the providers");
+                None
+            }
+        };
+        if outcome.is_none() {
+            // Their ladders go on without us, from the rung that ends them.
+            self.gateway.registry.snapshot().providers.values().for_each(|provider| provider.hurry());
+        }
+        drop((self.pid_files, file));
+        tell_phase("files_removed", began);
+        if outcome.is_some() {
+            tracing::info!(duration_ms = milliseconds(began), "gateway_stopped");
+        }
+    }
+
+    async fn restarted(
+        mut self,
+        tasks: Tasks,
+        moved: Option<TcpListener>,
+        sent: Sent,
+        signals: &mut mpsc::Receiver<Sent>,
+        began: Instant,
+    ) -> Verdict {
+        tracing::info!(sender_pid = sent.pid, sender_uid = sent.uid, "gateway_restarting");
+        service_manager::reloading();
+        let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
+        // Whoever comes from here on waits for the next life; what was begun is finished.
+        ends.pause.cancel();
+        phase.send_replace(Phase::Leaving);
+        tell_phase("accepting_paused", began);
+        let is_stdio = self.state.about.transport == "stdio";
+        let mut stdio = None;
+        let drained = async {
+            fronts.close();
+            let calls = async {
+                if is_stdio {
+                    stdio = (&mut client).await.ok();
+                }
+                fronts.wait().await;
+            };
+            let _ = tokio::time::timeout(RESTART_DRAIN, calls).await;
+            tell_phase("calls_drained", began);
+            self.stop.send_replace(true);
+            let _ = (&mut self.reloader).await;
+            tell_phase("providers_stopped", began);
+            self.gateway.registry.ground.tasks.close();
+            self.gateway.registry.ground.tasks.wait().await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep(STOP_LIMIT) => tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced"),
+            () = insisted(signals) => {
+                tracing::info!("stop signal: the restart becomes a stop");
+                return Verdict::Stopped;
+            }
+        }
+        let Some(executable) = self.executable else { return Verdict::Stopped };
+        let mut handover = Handover::of(State {
+            generation_id: self.state.about.generation_id.to_string(),
+            sender_pid: sent.pid,
+            sender_uid: sent.uid,
+            sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
+            stdio,
+        });
+        let http = moved.map(|listener| listener.as_fd().try_clone_to_owned().ok()).unwrap_or(kept.http);
+        for (name, fd) in [(listeners::HTTP, http), (listeners::ADMIN, kept.admin)] {
+            if let Some(fd) = fd {
+                handover.put(name, fd);
+            }
+        }
+        self.pid_files.hand_over(&mut handover);
+        // The socket's file stays: its listener lives on.
+        std::mem::forget(kept.file);
+        tracing::info!(duration_ms = milliseconds(began), executable = %executable.display(), "gateway_becomes_its_next_life");
+        Verdict::Restart(Box::new(NextLife { executable, handover }))
+    }
+
+    /// The last notification, to every client that hears.
+    fn say_goodbye(&self, data: &str) {
+        let params = json!({"level": "warning", "logger": "hangar", "data": data}).to_string();
+        let message = wire::notification("notifications/message", params.as_bytes());
+        self.state.sessions.each(|session| {
+            if session.greeting().is_some() && session.wants_log("warning") {
+                session.push(message.clone());
+            }
+        });
+    }
+}
+
+/// One reload at a time for however many SIGHUPs; one that comes during a run is answered by a run of its own.
+async fn reload_at(hangups: Arc<Notify>, reload: ReloadHandle) {
+    loop {
+        hangups.notified().await;
+        service_manager::reloading();
+        // Success or failure: the reloader has told everybody.
+        let _ = reload.reload(Trigger::Sighup, ReloadOptions::default()).await;
+        service_manager::ready("serving");
+    }
+}
+
+/// Serves the one stdio client; never ends when there is none.
+async fn stdio_client(state: Arc<HttpState>, wanted: bool, earlier: Option<ClientRecord>, ends: Ends) -> ClientRecord {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let gateway = state.gateway.clone();
+    let ClientRecord { session, unread } = earlier.unwrap_or_default();
+    let session = match session {
+        Some(record) => Session::resumed(record),
+        None => Session::new(*gateway.registry.ground.catalogue_news.borrow()),
+    };
+    let unread = handover::from_hex(&unread).unwrap_or_default();
+    match stdio::wire() {
+        Ok((input, output)) => {
+            state.sessions.keep(session.clone());
+            let wire = Wire { input, output, gone: stdio::gone() };
+            let unread = server::stdio::serve(gateway, session.clone(), wire, Bytes::from(unread), ends).await;
+            ClientRecord { session: session.record(), unread: handover::to_hex(&unread) }
+        }
+        Err(error) => {
+            tracing::error!(%error, "stdin or stdout cannot be used");
+            ClientRecord::default()
+        }
+    }
+}
+
+/// A stop signal while the end is under way.
+async fn insisted(signals: &mut mpsc::Receiver<Sent>) {
+    loop {
+        match signals.recv().await {
+            Some(Sent { signal: Signal::Stop, .. }) => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn tell_phase(phase: &'static str, began: Instant) {
+    tracing::info!(phase, elapsed_ms = milliseconds(began), "gateway_stop_phase");
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
