@@ -143,7 +143,7 @@ async fn serve(
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
 
-    let tcp = match options.http {
+    let http = match options.http {
         true => Some(listeners::http(&registry.snapshot().config, &options, &mut earlier).await?),
         false => None,
     };
@@ -152,7 +152,7 @@ async fn serve(
         started: Instant::now(),
         start_time: jiff::Timestamp::now().to_string(),
         transport: if options.http { "http" } else { "stdio" },
-        address: tcp.as_ref().and_then(|listener| listener.local_addr().ok()),
+        address: http.as_ref().and_then(|http| http.listener.local_addr().ok()),
         socket: admin.as_ref().map(|AdminSocket { file, .. }| file.0.clone()),
         config: path.clone(),
         pid_file: pid_files.named_path(),
@@ -165,8 +165,9 @@ async fn serve(
     let client = resume(earlier, &sessions, &about);
     let gateway = Arc::new(Gateway { registry, sessions: sessions.clone() });
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about });
-    let running = Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, client };
-    Ok(running.run(tcp, admin, signals).await)
+    let running =
+        Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, wanted: None, client };
+    Ok(running.run(http, admin, signals).await)
 }
 
 /// Clients of an earlier life are known again; gives the one on stdio.

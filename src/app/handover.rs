@@ -44,6 +44,8 @@ pub(super) struct State {
     /// Who asked for the restart, where the system said so.
     pub sender_pid: Option<i32>,
     pub sender_uid: Option<u32>,
+    /// The HTTP socket is the service manager's.
+    pub activated: bool,
     /// Keys in hex digits.
     pub sessions: Vec<(String, SessionRecord)>,
     pub stdio: Option<ClientRecord>,

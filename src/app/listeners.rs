@@ -25,23 +25,32 @@ pub(super) struct AdminSocket {
 /// A socket's place in the file system; dropped: removed.
 pub(super) struct SocketFile(pub PathBuf);
 
-/// The HTTP listener: an earlier life's, the service manager's, or a new one.
-pub(super) async fn http(
-    config: &Config,
-    options: &ServeOptions,
-    earlier: &mut Handover,
-) -> Result<TcpListener, ServeError> {
+/// The listener for clients over HTTP.
+pub(super) struct Http {
+    pub listener: TcpListener,
+    /// Host and port that the configuration wanted when it was bound. `None`: the service manager has bound it, and only
+    /// that one can move it.
+    pub wanted: Option<(String, u16)>,
+}
+
+/// An earlier life's, the service manager's, or a new one.
+pub(super) async fn http(config: &Config, options: &ServeOptions, earlier: &mut Handover) -> Result<Http, ServeError> {
+    let wanted = {
+        let (host, port) = wanted(config, options);
+        Some((host.to_owned(), port))
+    };
     if let Some(fd) = earlier.take(HTTP) {
-        return Ok(adopt(fd.into())?);
+        let wanted = wanted.filter(|_| !earlier.state.activated);
+        return Ok(Http { listener: adopt(fd.into())?, wanted });
     }
     match service_manager::activated() {
         Ok(Some(listener)) => {
             let address = listener.local_addr()?;
             refuse_open_address(options, &address.to_string(), &[address])?;
             tracing::info!(%address, "socket_activated");
-            Ok(adopt(listener)?)
+            Ok(Http { listener: adopt(listener)?, wanted: None })
         }
-        Ok(None) => bind(config, options).await,
+        Ok(None) => Ok(Http { listener: bind(config, options).await?, wanted }),
         Err(error) => {
             Err(ServeError::Refused(format!("the socket that the service manager gave is of no use: {error}")))
         }

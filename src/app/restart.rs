@@ -35,46 +35,59 @@ pub(super) struct NextLife {
     pub handover: Handover,
 }
 
-/// Whether a restart would succeed. Where the next life is to listen elsewhere: that listener, bound already.
+/// Why a restart would not succeed.
+pub(super) struct Refusal {
+    pub config_invalid: bool,
+    pub why: String,
+}
+
+/// Whether a restart would succeed. Where the next life is to listen elsewhere than `wanted` said: that listener, bound
+/// already.
 pub(super) async fn check(
     executable: &Path,
     path: &Path,
     options: &ServeOptions,
-    bound: Option<std::net::SocketAddr>,
-) -> Result<Option<TcpListener>, String> {
+    wanted: Option<(String, u16)>,
+) -> Result<Option<TcpListener>, Refusal> {
     ask_program(executable, path).await?;
-    let Some(bound) = bound else { return Ok(None) };
+    let Some((host, port)) = wanted else { return Ok(None) };
     let loading = path.to_owned();
     let loaded = tokio::task::spawn_blocking(move || config::load(&loading)).await;
     // The new program has found it valid; that this one does not understand it makes no difference to where it listens.
     let Ok(Ok(loaded)) = loaded else { return Ok(None) };
-    let (host, port) = listeners::wanted(&loaded.config, options);
-    let same_host =
-        host.trim_matches(['[', ']']).parse().map_or(host == "localhost", |ip: std::net::IpAddr| ip == bound.ip());
-    if same_host && (port == 0 || port == bound.port()) {
+    if listeners::wanted(&loaded.config, options) == (host.as_str(), port) {
         return Ok(None);
     }
-    let listener = listeners::bind(&loaded.config, options).await.map_err(|error| error.to_string())?;
+    let listener = listeners::bind(&loaded.config, options).await.map_err(|error| Refusal::of(error.to_string()))?;
     Ok(Some(listener))
 }
 
 /// `hangar validate`, by the program that is to take over.
-async fn ask_program(executable: &Path, path: &Path) -> Result<(), String> {
+async fn ask_program(executable: &Path, path: &Path) -> Result<(), Refusal> {
     let program = executable.display();
     let mut command = Command::new(executable);
     command.arg0("hangar").args(["validate", "--config"]).arg(path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).env("NO_COLOR", "1");
     let output = match timeout(CHECK, command.output()).await {
-        Err(_) => return Err(format!("{program} did not say within {} s whether it can take over", CHECK.as_secs())),
-        Ok(Err(error)) => return Err(format!("{program} cannot be run: {error}")),
+        Err(_) => {
+            let why = format!("{program} did not say within {} s whether it can take over", CHECK.as_secs());
+            return Err(Refusal::of(why));
+        }
+        Ok(Err(error)) => return Err(Refusal::of(format!("{program} cannot be run: {error}"))),
         Ok(Ok(output)) => output,
     };
     let words = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
     let words: String = words.trim().chars().take(TOLD).collect();
     match output.status.code() {
         Some(0) => Ok(()),
-        Some(3) => Err(words),
-        _ => Err(format!("{program} does not work ({}): {words}", output.status)),
+        Some(3) => Err(Refusal { config_invalid: true, why: words }),
+        _ => Err(Refusal::of(format!("{program} does not work ({}): {words}", output.status))),
+    }
+}
+
+impl Refusal {
+    pub(super) fn of(why: String) -> Self {
+        Self { config_invalid: false, why }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The gateway while it runs, and its end: a stop, or a restart in place.
 
 use std::{
-    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
@@ -20,9 +19,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::{
     ServeOptions,
     handover::{self, ClientRecord, Handover, State},
-    listeners::{self, AdminSocket, SocketFile},
+    listeners::{self, AdminSocket, Http, SocketFile},
     pid_files::PidFiles,
-    restart::{self, NextLife},
+    restart::{self, NextLife, Refusal},
     service_manager,
     signals::{Sent, Signal},
     stdio,
@@ -56,6 +55,8 @@ pub(super) struct Running {
     pub reloader: JoinHandle<()>,
     pub news: News,
     pub pid_files: PidFiles,
+    /// Where the HTTP listener was to be bound; `None`: there is none, or it cannot be moved.
+    pub wanted: Option<(String, u16)>,
     /// The stdio client of an earlier life.
     pub client: Option<ClientRecord>,
 }
@@ -98,11 +99,15 @@ struct Tasks {
 impl Running {
     pub(super) async fn run(
         mut self,
-        tcp: Option<TcpListener>,
+        http: Option<Http>,
         admin: Option<AdminSocket>,
         mut signals: mpsc::Receiver<Sent>,
     ) -> Verdict {
         let hangups = Arc::new(Notify::new());
+        let tcp = http.map(|Http { listener, wanted }| {
+            self.wanted = wanted;
+            listener
+        });
         let mut tasks = self.start(tcp, admin, &hangups);
         self.pid_files.write(&self.state.about, self.executable.as_deref());
         service_manager::ready("serving");
@@ -164,7 +169,7 @@ impl Running {
     /// Reloads at a SIGHUP, until something ends it.
     async fn until_told(&self, signals: &mut mpsc::Receiver<Sent>, hangups: &Notify, client: &mut Service) -> End {
         // The check of a restart that was asked for; meanwhile everything goes on.
-        let mut checking: Option<(JoinHandle<Result<Option<TcpListener>, String>>, Sent)> = None;
+        let mut checking: Option<(JoinHandle<Result<Option<TcpListener>, Refusal>>, Sent)> = None;
         loop {
             let checked = async {
                 match &mut checking {
@@ -190,9 +195,9 @@ impl Running {
                 }
                 outcome = checked => {
                     let sent = checking.take().map(|(_, sent)| sent);
-                    match (outcome.unwrap_or_else(|error| Err(error.to_string())), sent) {
+                    match (outcome.unwrap_or_else(|error| Err(Refusal::of(error.to_string()))), sent) {
                         (Ok(moved), Some(sent)) => return End::Restart { moved, sent },
-                        (Err(why), Some(sent)) => self.restart_refused(why, sent),
+                        (Err(refusal), Some(sent)) => self.restart_refused(&refusal, sent),
                         (_, None) => {}
                     }
                 }
@@ -202,21 +207,24 @@ impl Running {
         }
     }
 
-    fn check_restart(&self) -> JoinHandle<Result<Option<TcpListener>, String>> {
+    fn check_restart(&self) -> JoinHandle<Result<Option<TcpListener>, Refusal>> {
         let (executable, path, options) = (self.executable.clone(), self.path.clone(), self.options.clone());
-        let bound: Option<SocketAddr> = self.state.about.address;
+        let wanted = self.wanted.clone();
         tokio::spawn(async move {
-            let executable = executable.ok_or("the gateway's own program file is not known")?;
-            restart::check(&executable, &path, &options, bound).await
+            let executable =
+                executable.ok_or_else(|| Refusal::of("the gateway's own program file is not known".into()))?;
+            restart::check(&executable, &path, &options, wanted).await
         })
     }
 
-    fn restart_refused(&self, why: String, sent: Sent) {
+    fn restart_refused(&self, refusal: &Refusal, sent: Sent) {
+        let Refusal { config_invalid, why } = refusal;
         tracing::warn!(why, sender_pid = sent.pid, "restart_refused");
         let told = json!({
             "status": "refused",
             "time": jiff::Timestamp::now().to_string(),
             "message": why,
+            "config_invalid": config_invalid,
             "sender_pid": sent.pid,
             "sender_uid": sent.uid,
         });
@@ -319,6 +327,7 @@ impl Running {
             generation_id: self.state.about.generation_id.to_string(),
             sender_pid: sent.pid,
             sender_uid: sent.uid,
+            activated: kept.http.is_some() && self.wanted.is_none(),
             sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
             stdio,
         });

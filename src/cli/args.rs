@@ -62,6 +62,20 @@ pub(super) enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Restart the running gateway in place: same pid, same sockets, the program and configuration that are on the disk now
+    Restart {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Stop the running gateway, and wait until it has
+    Stop {
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(flatten)]
+        json: Json,
+    },
     /// List the providers and their states
     List {
         #[command(flatten)]
@@ -140,6 +154,9 @@ pub(super) struct Gateway {
     /// The gateway that has this admin socket
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     pub socket: Option<PathBuf>,
+    /// The gateway that holds this PID file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "socket", "config"])]
+    pub pid_file: Option<PathBuf>,
     /// The gateways that run this configuration file [default: as for `serve`]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -1,13 +1,15 @@
 //! The command line: one file per command group. The only place that may print to stdout.
 //!
 //! `args` says what may be typed, `exit` what a command can end with, `output` writes results. `validate` needs no gateway;
-//! `reload`, `status` and `tools` talk to running ones, which `discover` finds and `admin` speaks HTTP to.
+//! `reload`, `status` and `tools` talk to running ones, which `discover` finds and `admin` speaks HTTP to; `lifecycle` signals
+//! them.
 
 mod admin;
 mod args;
 pub mod demo_server;
 mod discover;
 mod exit;
+mod lifecycle;
 mod output;
 mod problems;
 mod reload;
@@ -45,6 +47,8 @@ pub fn run() -> ExitCode {
             on_runtime(reload::reload(gateway, !no_graceful, verify, &mut Out::new(json.json)))
         }
         Command::Status { gateway, json } => on_runtime(status::status(gateway, &mut Out::new(json.json))),
+        Command::Restart { gateway, json } => on_runtime(lifecycle::restart(gateway, &mut Out::new(json.json))),
+        Command::Stop { gateway, json } => on_runtime(lifecycle::stop(gateway, &mut Out::new(json.json))),
         Command::List { gateway, json } => on_runtime(status::list(gateway, &mut Out::new(json.json))),
         Command::Tools { provider, gateway, json } => {
             on_runtime(tools::tools(gateway, provider.as_deref(), &mut Out::new(json.json)))

@@ -128,8 +128,20 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
     row("generation", (format!("{} (sha256 {})", or_dash("/generation"), or_dash("/config_sha256")), Colour::Plain));
     row("providers", (counts(status), Colour::Plain));
     row("last reload", (last_reload(status), Colour::Plain));
-    if let Some(socket) = text("/socket") {
-        row("socket", (socket, Colour::Plain));
+    for (name, at) in [("socket", "/socket"), ("pid file", "/pid_file")] {
+        if let Some(path) = text(at) {
+            row(name, (path, Colour::Plain));
+        }
+    }
+    match text("/last_restart/status").as_deref() {
+        Some("success") => {
+            row("last restart", (format!("success at {}", or_dash("/last_restart/time")), Colour::Plain))
+        }
+        Some(_) => {
+            let told = format!("refused at {}: {}", or_dash("/last_restart/time"), or_dash("/last_restart/message"));
+            row("last restart", (shortened(&told), Colour::Yellow));
+        }
+        None => {}
     }
     out.table(&table)?;
     for key in status.get("restart_required").and_then(Value::as_array).into_iter().flatten() {

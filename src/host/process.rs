@@ -1,5 +1,7 @@
 //! One process, told from every later one of the same number, and signals that reach it or nobody.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::{Pid, Signal};
 
 use super::Stat;
@@ -13,13 +15,31 @@ pub struct Process {
 
 impl Process {
     /// The running process of this number; a zombie runs no more.
+    #[cfg(target_os = "linux")]
     pub fn of(pid: u32) -> Option<Self> {
         let stat = Stat::read(pid).filter(|stat| !stat.is_zombie())?;
         Some(Self { pid, started: stat.started })
     }
 
+    /// The process of this number; the next one of that number cannot be told from it.
+    #[cfg(not(target_os = "linux"))]
+    pub fn of(pid: u32) -> Option<Self> {
+        rustix::process::test_kill_process(Pid::from_raw(i32::try_from(pid).ok()?)?).ok()?;
+        Some(Self { pid, started: 0 })
+    }
+
     pub fn lives(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// Waits until it has ended, for `within` at most. False: it lives on.
+    pub fn wait(self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        while self.lives() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
+            platform::await_end(self.pid, left);
+        }
+        true
     }
 
     /// Open, then check, then signal: the number may have been given away meanwhile. False: nobody got it.
@@ -31,7 +51,27 @@ impl Process {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+    use std::time::Duration;
+
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+    };
+
+    /// Of a kernel that gives no descriptor for a process.
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// Returns at its end, or when the time is over, or a little later for no reason.
+    pub(super) fn await_end(pid: u32, within: Duration) {
+        let pidfd = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        match (pidfd, Timespec::try_from(within)) {
+            (Some(Ok(pidfd)), Ok(within)) => {
+                let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&within));
+                // One that waits to be reaped is over, too: `lives` says so.
+            }
+            _ => std::thread::sleep(LOOK.min(within)),
+        }
+    }
 
     pub(super) fn signal(pid: Pid, signal: Signal, is_it: impl Fn() -> bool) -> bool {
         let pidfd = pidfd_open(pid, PidfdFlags::empty());
@@ -48,7 +88,13 @@ mod platform {
 /// There is nothing to check it by.
 #[cfg(not(target_os = "linux"))]
 mod platform {
+    use std::time::Duration;
+
     use rustix::process::{Pid, Signal, kill_process};
+
+    pub(super) fn await_end(_pid: u32, within: Duration) {
+        std::thread::sleep(Duration::from_millis(20).min(within));
+    }
 
     pub(super) fn signal(pid: Pid, signal: Signal, _is_it: impl Fn() -> bool) -> bool {
         kill_process(pid, signal).is_ok()

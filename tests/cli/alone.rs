@@ -10,8 +10,20 @@ use serde_json::json;
 
 use super::rig::{Done, Place, TWO};
 
-const COMMANDS: [&str; 10] =
-    ["serve", "validate", "diff", "reload", "status", "list", "tools", "call", "schema", "demo-server"];
+const COMMANDS: [&str; 12] = [
+    "serve",
+    "validate",
+    "diff",
+    "reload",
+    "status",
+    "restart",
+    "stop",
+    "list",
+    "tools",
+    "call",
+    "schema",
+    "demo-server",
+];
 const BAD: &str = "providers:\n  math:\n    comand: [x]\n  there: {mode: remote}\n";
 
 fn listed_commands(help: &str) -> Vec<&str> {
@@ -59,7 +71,7 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
         &["status", "--verbose"],
         &["serve", "--port", "80"],
         &["serve", "--http", "--port", "65536"],
-        &["serve", "--pid-file", "x"],
+        &["stop", "--pid-file", "x", "--socket", "y"],
         &["status", "--url", "http://127.0.0.1:1", "--socket", "x"],
         &["status", "--url", "https://127.0.0.1:1"],
         &["status", "--url", "127.0.0.1:8000"],

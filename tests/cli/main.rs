@@ -3,5 +3,6 @@
 //! `alone` needs no gateway; everything in `running` starts real ones with `hangar serve`.
 
 mod alone;
+mod lifecycle;
 mod rig;
 mod running;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -57,7 +57,11 @@ impl Place {
 
     /// `hangar` with these words, in the directory; nothing of the tester's environment but PATH.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hangar"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_hangar")), words)
+    }
+
+    fn command_of(&self, program: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         let home = self.dir.path();
         command.args(words).current_dir(home).stdin(Stdio::null()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -80,10 +84,23 @@ impl Place {
         self.start(&["serve"], "stdio")
     }
 
+    /// With these words instead of `serve --http --port 0`.
+    pub fn serve_words(&self, words: &[&str]) -> Gateway {
+        self.start(words, "words")
+    }
+
+    /// The same as [`Self::serve`], with another program file.
+    pub fn serve_with(&self, program: &Path) -> Gateway {
+        self.start_command(self.command_of(program, &["serve", "--http", "--port", "0"]), "copy")
+    }
+
     fn start(&self, words: &[&str], name: &str) -> Gateway {
+        self.start_command(self.command(words), name)
+    }
+
+    fn start_command(&self, mut command: Command, name: &str) -> Gateway {
         let log = self.dir.path().join(format!("{name}-{}.log", self.sockets().len()));
         let out = fs::File::create(&log).expect("a log");
-        let mut command = self.command(words);
         command.stdin(Stdio::piped()).stderr(out).stdout(Stdio::null());
         let mut gateway = Gateway { child: command.spawn().expect("the binary starts"), log };
         let pid = gateway.pid();
@@ -99,10 +116,15 @@ impl Place {
         gateway
     }
 
+    /// Everything that gateways keep in the runtime directory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.dir.path().join("run/hangar")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
     /// The admin sockets that lie in the runtime directory.
     pub fn sockets(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.dir.path().join("run/hangar")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "sock")).collect()
+        self.files().into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "sock")).collect()
     }
 }
 
@@ -113,6 +135,11 @@ impl Gateway {
 
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn exited(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().expect("it is ours").map(|status| status.code())
     }
 
     /// Without a chance to tidy up.
