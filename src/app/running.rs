@@ -108,8 +108,9 @@ impl Running {
             self.wanted = wanted;
             listener
         });
-        let mut tasks = self.start(tcp, admin, &hangups);
+        // Ahead of every sign that the gateway has started: who sees one finds the file.
         self.pid_files.write(&self.state.about, self.executable.as_deref());
+        let mut tasks = self.start(tcp, admin, &hangups);
         service_manager::ready("serving");
         let end = self.until_told(&mut signals, &hangups, &mut tasks.client).await;
         let began = Instant::now();

@@ -118,6 +118,8 @@ fn streams_end_with_the_gateway() {
     events.request(&gateway.address, "GET", "/api/events?stream=1", &[], b"");
     assert_eq!(events.head().status, 200);
     gateway.signal(rustix::process::Signal::TERM);
+    let last = stream.events().expect("the last notification");
+    assert!(format!("{last:?}").contains("the gateway is stopping"), "{last:?}");
     assert!(stream.events().is_none());
     eventually("the events end", || events.events().is_none().then_some(()));
     assert!(gateway.wait_for_exit().success());
