@@ -1,5 +1,6 @@
 //! From settings to a running gateway to a drained one.
 
+mod ending;
 mod handover;
 mod listeners;
 mod pid_files;

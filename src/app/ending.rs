@@ -1,0 +1,171 @@
+//! The end of a running gateway: a stop in its phases, or the way into its next life.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{
+    handover::{self, Handover, State},
+    listeners,
+    restart::NextLife,
+    running::{Kept, Running, Tasks, Verdict},
+    service_manager,
+    signals::{Sent, Signal},
+};
+use crate::{provider::Client as _, server::Phase, wire};
+
+/// The whole stop, everything included. CONTRACT section 7.
+const STOP_LIMIT: Duration = Duration::from_secs(45);
+/// How long a stdio client may take to read its last answers.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long calls in flight hold up a restart before their providers are told to end.
+const RESTART_DRAIN: Duration = Duration::from_secs(20);
+
+impl Running {
+    pub(super) async fn stopped(mut self, tasks: Tasks, signals: &mut mpsc::Receiver<Sent>, began: Instant) {
+        tracing::info!("gateway_stopping");
+        service_manager::stopping();
+        let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
+        // Not one connection waits for a gateway that will not take it.
+        let Kept { http, admin, file } = kept;
+        drop((http, admin));
+        phase.send_replace(Phase::Refusing);
+        tell_phase("accepting_ended", began);
+        self.say_goodbye("the gateway is stopping");
+        self.stop.send_replace(true);
+        let client_ended = client.is_finished();
+        let drained = async {
+            let _ = (&mut self.reloader).await;
+            tell_phase("providers_stopped", began);
+            // Every call has its answer by now; let the fronts send it.
+            ends.finish.cancel();
+            phase.send_replace(Phase::Leaving);
+            if !client_ended && self.state.about.transport == "stdio" {
+                let _ = tokio::time::timeout(LAST_WORDS, &mut client).await;
+            }
+            fronts.close();
+            fronts.wait().await;
+            self.state.sessions.close_all();
+            tell_phase("sessions_closed", began);
+            self.gateway.registry.ground.tasks.close();
+            self.gateway.registry.ground.tasks.wait().await;
+        };
+        let outcome = tokio::select! {
+            () = drained => Some(()),
+            () = tokio::time::sleep(STOP_LIMIT) => {
+                tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced");
+                None
+            }
+            () = insisted(signals) => {
+                tracing::warn!("second stop signal: leaving at once; the shims finish the providers");
+                None
+            }
+        };
+        if outcome.is_none() {
+            // Their ladders go on without us, from the rung that ends them.
+            self.gateway.registry.snapshot().providers.values().for_each(|provider| provider.hurry());
+        }
+        drop((self.pid_files, file));
+        tell_phase("files_removed", began);
+        if outcome.is_some() {
+            tracing::info!(duration_ms = milliseconds(began), "gateway_stopped");
+        }
+    }
+
+    pub(super) async fn restarted(
+        mut self,
+        tasks: Tasks,
+        moved: Option<TcpListener>,
+        sent: Sent,
+        signals: &mut mpsc::Receiver<Sent>,
+        began: Instant,
+    ) -> Verdict {
+        tracing::info!(sender_pid = sent.pid, sender_uid = sent.uid, "gateway_restarting");
+        service_manager::reloading();
+        let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
+        // Whoever comes from here on waits for the next life; what was begun is finished.
+        ends.pause.cancel();
+        phase.send_replace(Phase::Leaving);
+        tell_phase("accepting_paused", began);
+        let is_stdio = self.state.about.transport == "stdio";
+        let mut stdio = None;
+        let drained = async {
+            fronts.close();
+            let calls = async {
+                if is_stdio {
+                    stdio = (&mut client).await.ok();
+                }
+                fronts.wait().await;
+            };
+            let _ = tokio::time::timeout(RESTART_DRAIN, calls).await;
+            tell_phase("calls_drained", began);
+            self.stop.send_replace(true);
+            let _ = (&mut self.reloader).await;
+            tell_phase("providers_stopped", began);
+            self.gateway.registry.ground.tasks.close();
+            self.gateway.registry.ground.tasks.wait().await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep(STOP_LIMIT) => tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced"),
+            () = insisted(signals) => {
+                tracing::info!("stop signal: the restart becomes a stop");
+                return Verdict::Stopped;
+            }
+        }
+        let Some(executable) = self.executable else { return Verdict::Stopped };
+        let mut handover = Handover::of(State {
+            generation_id: self.state.about.generation_id.to_string(),
+            sender_pid: sent.pid,
+            sender_uid: sent.uid,
+            activated: kept.http.is_some() && self.wanted.is_none(),
+            sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
+            stdio,
+        });
+        let http = moved.map(|listener| listener.as_fd().try_clone_to_owned().ok()).unwrap_or(kept.http);
+        for (name, fd) in [(listeners::HTTP, http), (listeners::ADMIN, kept.admin)] {
+            if let Some(fd) = fd {
+                handover.put(name, fd);
+            }
+        }
+        self.pid_files.hand_over(&mut handover);
+        // The socket's file stays: its listener lives on.
+        std::mem::forget(kept.file);
+        tracing::info!(duration_ms = milliseconds(began), executable = %executable.display(), "gateway_becomes_its_next_life");
+        Verdict::Restart(Box::new(NextLife { executable, handover }))
+    }
+
+    /// The last notification, to every client that hears.
+    fn say_goodbye(&self, data: &str) {
+        let params = json!({"level": "warning", "logger": "hangar", "data": data}).to_string();
+        let message = wire::notification("notifications/message", params.as_bytes());
+        self.state.sessions.each(|session| {
+            if session.greeting().is_some() && session.wants_log("warning") {
+                session.push(message.clone());
+            }
+        });
+    }
+}
+
+/// A stop signal while the end is under way.
+async fn insisted(signals: &mut mpsc::Receiver<Sent>) {
+    loop {
+        match signals.recv().await {
+            Some(Sent { signal: Signal::Stop, .. }) => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn tell_phase(phase: &'static str, began: Instant) {
+    tracing::info!(phase, elapsed_ms = milliseconds(began), "gateway_stop_phase");
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
