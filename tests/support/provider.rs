@@ -115,7 +115,7 @@ impl Server {
         let result = match method {
             "initialize" => return self.initialize(id, &value),
             "ping" => json!({}),
-            "tools/list" => match catalogue::tools(&self.lock().tools, self.options.page_size, &value) {
+            "tools/list" => match catalogue::tools(&self.lock().tools, &self.options, &value) {
                 Ok(page) => page,
                 Err(text) => return self.error(id, -32602, text),
             },

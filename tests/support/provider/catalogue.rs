@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::options::{List, Options};
+
 /// Name, description, properties of the input.
 const TOOLS: &[(&str, &str)] = &[
     ("echo", "Returns its arguments, byte for byte, as text"),
@@ -37,8 +39,9 @@ const TOOLS: &[(&str, &str)] = &[
 ];
 
 /// One page of tools/list; the cursor is an index.
-pub fn tools(extra: &[String], page_size: usize, params: &Value) -> Result<Value, &'static str> {
-    let all: Vec<Value> = TOOLS
+pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Value, &'static str> {
+    let page_size = options.page_size;
+    let mut all: Vec<Value> = TOOLS
         .iter()
         .map(|(name, description)| (*name, *description))
         .chain(extra.iter().map(|name| (name.as_str(), "An extra tool")))
@@ -52,6 +55,17 @@ pub fn tools(extra: &[String], page_size: usize, params: &Value) -> Result<Value
             })
         })
         .collect();
+    match options.list {
+        List::Normal => {}
+        List::Endless => return Ok(json!({"tools": [], "nextCursor": "again"})),
+        List::Many(n) => {
+            all.extend((0..n).map(|n| json!({"name": format!("many{n}"), "inputSchema": {"type": "object"}})))
+        }
+        List::Large(bytes) => {
+            let schema = json!({"type": "object", "description": "x".repeat(bytes)});
+            all.push(json!({"name": "large", "inputSchema": schema}));
+        }
+    }
     let start = match params.get("cursor") {
         None => 0,
         Some(cursor) => cursor.as_str().and_then(|c| c.parse().ok()).ok_or("unknown cursor")?,

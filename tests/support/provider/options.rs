@@ -9,6 +9,9 @@ pub struct Options {
     pub tools: Vec<String>,
     /// Of tools/list; 0 = one page.
     pub page_size: usize,
+    /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
+    /// many bytes.
+    pub list: List,
     /// `--start-delay MS`: before anything is read.
     pub start_delay: Duration,
     /// `--handshake exit[:CODE] | hang | error`.
@@ -37,6 +40,14 @@ pub enum Handshake {
     Exit(i32),
     Hang,
     Error,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    Normal,
+    Endless,
+    Many(usize),
+    Large(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -69,6 +80,7 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--list" => options.list = List::parse(&value()),
                 "--start-delay" => options.start_delay = Duration::from_millis(number(&value()) as u64),
                 "--handshake" => options.handshake = Handshake::parse(&value()),
                 "--ignore-eof" => options.ignore_eof = true,
@@ -95,6 +107,7 @@ impl Default for Options {
             version: "1.0.0".into(),
             tools: Vec::new(),
             page_size: 0,
+            list: List::Normal,
             start_delay: Duration::ZERO,
             handshake: Handshake::Normal,
             ignore_eof: false,
@@ -119,6 +132,17 @@ impl Handshake {
             ("hang", _) => Self::Hang,
             ("error", _) => Self::Error,
             _ => panic!("unknown handshake {text}"),
+        }
+    }
+}
+
+impl List {
+    fn parse(text: &str) -> Self {
+        match text.split_once(':').unwrap_or((text, "0")) {
+            ("endless", _) => Self::Endless,
+            ("many", n) => Self::Many(number(n)),
+            ("large", bytes) => Self::Large(number(bytes)),
+            _ => panic!("unknown list {text}"),
         }
     }
 }
