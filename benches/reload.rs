@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use hangar::{
-    config::{self, Loaded},
+    config::{self, Dotenv, Loaded},
     provider::{Catalogue, CatalogueMemory, Hello, Item, Listing, digest},
     registry::{Index, Registry, Snapshot},
     reload::{Plan, ReloadHandle, ReloadOptions, Reloader, Trigger, plan},
@@ -81,7 +81,7 @@ impl Gateway {
             updates: mpsc::channel(1).0,
         }));
         let (running, stop) = watch::channel(false);
-        let (reloader, reload) = Reloader::new(registry.clone(), &path, |_| {}, stop);
+        let (reloader, reload) = Reloader::new(registry.clone(), &path, Dotenv::default(), |_| {}, stop);
         let runtime = Runtime::new().unwrap();
         runtime.spawn(reloader.run());
         let gateway = Self { home, runtime, registry, reload, _running: running };

@@ -34,7 +34,7 @@ use self::{
     state_dir::StateDir,
 };
 use crate::{
-    config::{self, Config, LogFormat, LogLevel, Problem},
+    config::{self, Config, Dotenv, LogFormat, LogLevel, Problem},
     control::Control,
     provider::{CatalogueMemory, Ground},
     registry::Registry,
@@ -53,6 +53,8 @@ const UPDATES: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
     pub config: Option<PathBuf>,
+    /// Instead of a `.env` beside the configuration or in the working directory.
+    pub dotenv_path: Option<PathBuf>,
     pub http: bool,
     /// Instead of `server.host`, `server.port`.
     pub host: Option<String>,
@@ -113,9 +115,10 @@ fn serve_in_runtime(options: ServeOptions, earlier: Handover) -> Result<Verdict,
     let path = std::path::absolute(path)?;
     // Now, for an upgrade may replace the file; the restart takes what lies at this path then.
     let executable = std::env::current_exe().ok();
-    let level = init_logs(&path, &options);
+    let dotenv = Dotenv::locate(options.dotenv_path.as_deref(), &path).map_err(ServeError::NoConfig)?;
+    let level = init_logs(&path, &dotenv, &options);
     let runtime = Builder::new_multi_thread().enable_all().thread_name("hangar").build()?;
-    let outcome = runtime.block_on(serve(path, options, executable, earlier, level.clone()));
+    let outcome = runtime.block_on(serve(path, dotenv, options, executable, earlier, level.clone()));
     // A read of a terminal's stdin cannot be called back; everything that matters is done.
     runtime.shutdown_timeout(Duration::from_millis(100));
     level.flush(LAST_LINES);
@@ -123,14 +126,15 @@ fn serve_in_runtime(options: ServeOptions, earlier: Handover) -> Result<Verdict,
 }
 
 /// The file's own wishes are needed before it is in force; its problems are told by the first reload.
-fn init_logs(path: &Path, options: &ServeOptions) -> LevelHandle {
-    let configured = config::load(path).map(|loaded| loaded.config.logging).unwrap_or_default();
+fn init_logs(path: &Path, dotenv: &Dotenv, options: &ServeOptions) -> LevelHandle {
+    let configured = config::load_with_dotenv(path, dotenv).map(|loaded| loaded.config.logging).unwrap_or_default();
     let format = if options.json_logs { LogFormat::Json } else { configured.format };
     logs::init(options.log_level, configured.level, format)
 }
 
 async fn serve(
     path: PathBuf,
+    dotenv: Dotenv,
     options: ServeOptions,
     executable: Option<PathBuf>,
     mut earlier: Handover,
@@ -139,7 +143,8 @@ async fn serve(
     let signals = signals::receive();
     // Ahead of everything that a gateway which may not run would have to take back.
     let pid_files = PidFiles::take(&options, &path, &mut earlier)?;
-    let StartedCore { registry, reload, reloader, telemetry, news, marker, stop } = start_core(&path, level);
+    let StartedCore { registry, reload, reloader, telemetry, news, marker, stop } =
+        start_core(&path, dotenv.clone(), level);
     let booted = reload.reload(Trigger::Boot, ReloadOptions::default()).await;
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
@@ -156,6 +161,7 @@ async fn serve(
         address: http.as_ref().and_then(|http| http.listener.local_addr().ok()),
         socket: admin.as_ref().map(|AdminSocket { file, .. }| file.0.clone()),
         config: path.clone(),
+        dotenv,
         pid_file: pid_files.named_path(),
         instance: marker.instance,
         generation_id: marker.generation,
@@ -207,7 +213,7 @@ struct StartedCore {
 }
 
 /// Everything below the fronts, empty: the configuration comes with the first reload.
-fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
+fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let state_dir = StateDir::locate();
     let marker = Marker { instance: state_dir.instance(), generation: state_dir::random_id().into() };
     let telemetry = Telemetry::new();
@@ -226,7 +232,7 @@ fn start_core(path: &Path, level: LevelHandle) -> StartedCore {
     let registry = Registry::new(ground);
     let apply = move |config: &Config| level.set(config.logging.level);
     let (stop, stopping) = watch::channel(false);
-    let (reloader, reload) = Reloader::new(registry.clone(), path, apply, stopping);
+    let (reloader, reload) = Reloader::new(registry.clone(), path, dotenv, apply, stopping);
     let reloader = tokio::spawn(reloader.run());
     let sweeping = marker.clone();
     // Ends by itself; an engine that is slow must not hold up the start.

@@ -80,7 +80,7 @@ impl PidFiles {
             port: about.address.map(|address| address.port()),
             socket: about.socket.clone(),
             config: about.config.clone(),
-            dotenv: None,
+            dotenv: about.dotenv.recorded().map(Path::to_owned),
             argv: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
             executable: executable.map(Path::to_owned),
             generation_id: about.generation_id.to_string(),

@@ -20,7 +20,7 @@ use super::{
     handover::{self, Handover},
     listeners,
 };
-use crate::config;
+use crate::config::{self, Dotenv};
 
 /// A check that takes longer than this is a program that does not work.
 const CHECK: Duration = Duration::from_secs(30);
@@ -49,10 +49,13 @@ pub(super) async fn check(
     options: &ServeOptions,
     wanted: Option<(String, u16)>,
 ) -> Result<Option<TcpListener>, Refusal> {
-    ask_program(executable, path).await?;
+    let dotenv_path = options.dotenv_path.as_deref();
+    ask_program(executable, path, dotenv_path).await?;
     let Some((host, port)) = wanted else { return Ok(None) };
+    // The next life looks for it anew.
+    let Ok(dotenv) = Dotenv::locate(dotenv_path, path) else { return Ok(None) };
     let loading = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&loading)).await;
+    let loaded = tokio::task::spawn_blocking(move || config::load_with_dotenv(&loading, &dotenv)).await;
     // The new program has found it valid; that this one does not understand it makes no difference to where it listens.
     let Ok(Ok(loaded)) = loaded else { return Ok(None) };
     if listeners::wanted(&loaded.config, options) == (host.as_str(), port) {
@@ -63,10 +66,13 @@ pub(super) async fn check(
 }
 
 /// `hangar validate`, by the program that is to take over.
-async fn ask_program(executable: &Path, path: &Path) -> Result<(), Refusal> {
+async fn ask_program(executable: &Path, path: &Path, dotenv: Option<&Path>) -> Result<(), Refusal> {
     let program = executable.display();
     let mut command = Command::new(executable);
     command.arg0("hangar").args(["validate", "--config"]).arg(path);
+    if let Some(dotenv) = dotenv {
+        command.arg("--dotenv-path").arg(dotenv);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).env("NO_COLOR", "1");
     let output = match timeout(CHECK, command.output()).await {
         Err(_) => {

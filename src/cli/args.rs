@@ -136,6 +136,9 @@ pub(super) struct ConfigFile {
     /// The configuration file [default: $MCP_CONFIG, else ./config.yaml, else $XDG_CONFIG_HOME/hangar/config.yaml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// File of variables for ${VAR} and inherit_env [default: $HANGAR_DOTENV_PATH, else .env beside the configuration, else ./.env]
+    #[arg(long, value_name = "FILE")]
+    dotenv_path: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -184,12 +187,17 @@ impl ConfigFile {
     pub(super) fn as_deref(&self) -> Option<&std::path::Path> {
         self.config.as_deref()
     }
+
+    pub(super) fn dotenv_path(&self) -> Option<&std::path::Path> {
+        self.dotenv_path.as_deref()
+    }
 }
 
 impl From<Serve> for ServeOptions {
     fn from(serve: Serve) -> Self {
         let Serve { http, host, port, config, log_level, json_logs, pid_file, insecure_no_auth } = serve;
-        ServeOptions { config: config.config, http, host, port, log_level, json_logs, insecure_no_auth, pid_file }
+        let ConfigFile { config, dotenv_path } = config;
+        ServeOptions { config, dotenv_path, http, host, port, log_level, json_logs, insecure_no_auth, pid_file }
     }
 }
 

@@ -40,7 +40,9 @@ pub fn run() -> ExitCode {
     let outcome = match args.command {
         Command::Serve(typed) => return serve(typed.into()),
         Command::DemoServer { sets } => return demo_server::run(&sets),
-        Command::Validate { config, json } => validate::validate(config.as_deref(), &mut Out::new(json.json)),
+        Command::Validate { config, json } => {
+            validate::validate(config.as_deref(), config.dotenv_path(), &mut Out::new(json.json))
+        }
         Command::Schema => validate::schema(&mut Out::new(true)),
         Command::Diff { gateway, json } => on_runtime(reload::diff(gateway, &mut Out::new(json.json))),
         Command::Reload { no_graceful, verify, gateway, json } => {

@@ -51,6 +51,9 @@ pub(super) async fn diff(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit>
             } else {
                 out.line("no difference: the file says what is in force")?;
             }
+            if !names(report.get("dotenv").unwrap_or(&Value::Null), "changed").is_empty() {
+                dotenv(out, report)?;
+            }
             remarks(out, report)?;
         }
         Ok(if differs { Exit::Found } else { Exit::Ok })
@@ -101,6 +104,7 @@ fn done(out: &mut Out, report: &Value) -> anyhow::Result<()> {
     let took = report.get("duration_ms").and_then(Value::as_f64).unwrap_or_default();
     out.line(out.paint(&format!("reloaded in {took:.1} ms: generation {generation} is in force"), Colour::Green))?;
     changes(out, report, false)?;
+    dotenv(out, report)?;
     remarks(out, report)
 }
 
@@ -129,6 +133,16 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
     let draining = names(report, "draining");
     if !ahead && !draining.is_empty() {
         out.line(format!("  draining  {}", draining.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// What the `.env` file brought, also when that is nothing. A gateway without one has nothing to tell.
+fn dotenv(out: &mut Out, report: &Value) -> anyhow::Result<()> {
+    let Some(dotenv) = report.get("dotenv") else { return Ok(()) };
+    let (path, source) = (text(dotenv, "path"), text(dotenv, "source"));
+    if !path.is_empty() {
+        out.line(format!("  .env      {path} ({source}): {}", text(dotenv, "effect")))?;
     }
     Ok(())
 }

@@ -125,6 +125,7 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
     row("health", (or_dash("/status"), colour));
     row("transport", (transport, Colour::Plain));
     row("config", (or_dash("/config"), Colour::Plain));
+    row(".env", (dotenv(status), Colour::Plain));
     row("generation", (format!("{} (sha256 {})", or_dash("/generation"), or_dash("/config_sha256")), Colour::Plain));
     row("providers", (counts(status), Colour::Plain));
     row("last reload", (last_reload(status), Colour::Plain));
@@ -152,6 +153,21 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
         out.foreign(&format!("  {} is {}: {}", part("provider"), part("state"), part("cause")))?;
     }
     Ok(())
+}
+
+/// `/srv/.env (live)`.
+fn dotenv(status: &Value) -> String {
+    let part = |key: &str| status.pointer(&format!("/dotenv/{key}")).map(plain).unwrap_or_default();
+    match (part("path"), part("source")) {
+        (path, source) if path.is_empty() => {
+            if source.is_empty() {
+                "-".into()
+            } else {
+                source
+            }
+        }
+        (path, source) => format!("{path} ({source})"),
+    }
 }
 
 /// `4: 2 ready, 2 cold`.

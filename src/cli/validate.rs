@@ -9,15 +9,19 @@ use super::{
     output::{Colour, Out},
     problems::{self, count},
 };
-use crate::config::{self, LoadError, Loaded, Problem};
+use crate::config::{self, Dotenv, LoadError, Loaded, Problem};
 
 /// Loads the file as `serve` would, and tells all that is wrong with it.
-pub(super) fn validate(flag: Option<&Path>, out: &mut Out) -> anyhow::Result<Exit> {
+pub(super) fn validate(flag: Option<&Path>, dotenv: Option<&Path>, out: &mut Out) -> anyhow::Result<Exit> {
     let path = match config::locate(flag) {
         Ok(path) => path,
         Err(problem) => return invalid(out, None, std::slice::from_ref(&problem)),
     };
-    match config::load(&path) {
+    let dotenv = match Dotenv::locate(dotenv, &path) {
+        Ok(dotenv) => dotenv,
+        Err(problem) => return invalid(out, Some(&path), std::slice::from_ref(&problem)),
+    };
+    match config::load_with_dotenv(&path, &dotenv) {
         Ok(loaded) => valid(out, &path, &loaded),
         Err(error) => {
             let LoadError { problems, .. } = *error;

@@ -155,10 +155,10 @@ fn remote_diff(old: &RemoteSpec, new: &RemoteSpec, names: &mut Names) {
 }
 
 fn environment_diff(old: &Environment, new: &Environment, names: &mut Names) {
-    let Environment { env, env_files, inherit } = old;
+    let Environment { env, env_files, inherit, from_dotenv } = old;
     names.field("env", env, &new.env);
     names.field::<[EnvFile]>("env_file", env_files, &new.env_files);
-    names.field("inherit_env", inherit, &new.inherit);
+    names.field("inherit_env", &(inherit, from_dotenv), &(&new.inherit, &new.from_dotenv));
 }
 
 impl ConfigDiff {

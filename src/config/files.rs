@@ -49,11 +49,12 @@ pub(super) struct Files<'e> {
     read: Read<'e>,
     index: HashMap<PathBuf, usize>,
     list: Vec<(PathBuf, Taken)>,
+    aside: Vec<(PathBuf, Option<Arc<[u8]>>)>,
 }
 
 impl<'e> Files<'e> {
     pub(super) fn new(read: Read<'e>) -> Self {
-        Self { read, index: HashMap::new(), list: Vec::new() }
+        Self { read, index: HashMap::new(), list: Vec::new(), aside: Vec::new() }
     }
 
     pub(super) fn bytes(&mut self, path: &Path) -> Taken {
@@ -71,18 +72,17 @@ impl<'e> Files<'e> {
 
     /// The text without a byte order mark.
     pub(super) fn text(&mut self, path: &Path) -> Result<String, NoText> {
-        let bytes = self.bytes(path)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(NoText::TooLarge);
+        text_of(&self.bytes(path)?)
+    }
+
+    /// The text of a file on which nothing depends, if it has one.
+    pub(super) fn look(&mut self, path: &Path) -> Option<String> {
+        if self.index.contains_key(path) {
+            return self.text(path).ok();
         }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()),
-            Err(error) => {
-                let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-                let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-                Err(NoText::NotUtf8(u32::try_from(line).unwrap_or(u32::MAX)))
-            }
-        }
+        let bytes: Arc<[u8]> = (self.read)(path).ok()?.into();
+        self.aside.push((path.to_owned(), Some(bytes.clone())));
+        text_of(&bytes).ok()
     }
 
     /// What was looked at, and the SHA-256 over all of it.
@@ -95,9 +95,23 @@ impl<'e> Files<'e> {
             }
             (path, bytes)
         });
-        let sources = Sources { files: files.collect() };
+        let sources = Sources { files: files.collect(), aside: self.aside };
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         (sources, digest)
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Result<String, NoText> {
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(NoText::TooLarge);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+            Err(NoText::NotUtf8(u32::try_from(line).unwrap_or(u32::MAX)))
+        }
     }
 }
 

@@ -65,7 +65,7 @@ fn feed_docker(docker: &DockerSpec, sink: &mut dyn FnMut(&[u8])) {
 
 impl Environment {
     fn feed(&self, sink: &mut dyn FnMut(&[u8])) {
-        let Self { env, env_files, inherit } = self;
+        let Self { env, env_files, inherit, from_dotenv } = self;
         map(env, sink);
         for file in env_files {
             map(&file.vars, sink);
@@ -74,6 +74,10 @@ impl Environment {
             InheritEnv::AllowListOnly => sink(b"-"),
             InheritEnv::Names(names) => list(names, sink),
             InheritEnv::All => sink(b"*"),
+        }
+        // Without one as before there were such files: what was remembered stays known.
+        if !from_dotenv.is_empty() {
+            map(from_dotenv, sink);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One load in progress: where it is in the file, what it has found wrong, what it has read.
 
 use std::{
-    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -13,6 +12,7 @@ use super::{
     raw::{At, push_key},
     shape,
     substitute::{Fault, Values},
+    variables::{Asked, Variables},
 };
 
 /// Problems listed of one file; the rest is counted.
@@ -23,7 +23,8 @@ pub(super) struct Load<'e> {
     /// What relative paths are relative to.
     pub dir: PathBuf,
     pub files: Files<'e>,
-    variable: &'e dyn Fn(&str) -> Option<OsString>,
+    pub(super) variables: Variables<'e>,
+    pub(super) asked: Asked,
     problems: Vec<Problem>,
     /// Problems beyond [`MAX_PROBLEMS`].
     hidden: usize,
@@ -32,11 +33,11 @@ pub(super) struct Load<'e> {
     trail: String,
 }
 
-/// Reads `path` with `read` and looks variables up with `variable`: the whole of [`super::load()`].
+/// Reads `path` with `read`: the whole of [`super::load()`].
 pub(super) fn run(
     path: &Path,
     read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
-    variable: &dyn Fn(&str) -> Option<OsString>,
+    variables: Variables<'_>,
 ) -> Result<Loaded, Box<LoadError>> {
     let main = absolute(&std::env::current_dir().unwrap_or_default(), path);
     let dir = main.parent().unwrap_or(Path::new("/")).to_owned();
@@ -44,7 +45,8 @@ pub(super) fn run(
         main: path.to_owned(),
         dir,
         files: Files::new(read),
-        variable,
+        variables,
+        asked: Asked::default(),
         problems: Vec::new(),
         hidden: 0,
         warnings: Vec::new(),
@@ -77,6 +79,7 @@ impl<'e> Load<'e> {
     }
 
     fn finish(mut self, config: Option<super::Config>) -> Result<Loaded, Box<LoadError>> {
+        let dotenv = self.dotenv_read();
         let (sources, sha256) = self.files.finish();
         let main = self.main;
         let order = |p: &Problem| {
@@ -86,7 +89,9 @@ impl<'e> Load<'e> {
         self.problems.sort_by_cached_key(order);
         self.warnings.sort_by_cached_key(order);
         match config {
-            Some(config) if self.problems.is_empty() => Ok(Loaded { config, sources, sha256, warnings: self.warnings }),
+            Some(config) if self.problems.is_empty() => {
+                Ok(Loaded { config, sources, sha256, dotenv, warnings: self.warnings })
+            }
             _ => {
                 if let Some(last) = self.problems.last_mut().filter(|_| self.hidden > 0) {
                     last.help = Some(format!("{} further problems are not shown", self.hidden));
@@ -128,7 +133,7 @@ impl<'e> Load<'e> {
         self.trail.truncate(before);
     }
 
-    fn jump(&mut self, path: String) -> String {
+    pub(super) fn jump(&mut self, path: String) -> String {
         std::mem::replace(&mut self.trail, path)
     }
 
@@ -186,11 +191,6 @@ impl<'e> Load<'e> {
         Problem { code, path: self.trail.clone(), place, message, help }
     }
 
-    /// The variable as the gateway has it.
-    pub(super) fn variable_of_gateway(&self, name: &str) -> Option<OsString> {
-        (self.variable)(name)
-    }
-
     /// What is said of a word or key of a later version.
     pub(super) fn refuse_later(&mut self, section: &str, key: &str, word: &str, at: At) -> bool {
         let Some(say) = keys::later(section, key, word) else { return false };
@@ -201,15 +201,11 @@ impl<'e> Load<'e> {
 
 impl Values for Load<'_> {
     fn variable(&mut self, name: &str) -> Result<Option<String>, Fault> {
-        match (self.variable)(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(Fault {
-                code: codes::UNSET,
-                message: format!("the environment variable {name} is not UTF-8 text"),
-                help: None,
-            }),
-        }
+        self.answer(name)
+    }
+
+    fn elsewhere(&self) -> Option<String> {
+        self.dotenv_lacks_it()
     }
 
     fn file(&mut self, path: &str) -> Result<String, Fault> {

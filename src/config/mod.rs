@@ -7,6 +7,7 @@
 mod codes;
 mod diff;
 pub mod dotenv;
+mod dotenv_file;
 mod fields;
 mod files;
 mod hints;
@@ -17,6 +18,7 @@ mod laws;
 mod load;
 mod locate;
 mod model;
+mod mounts;
 mod normalize;
 mod problem;
 mod raw;
@@ -26,9 +28,11 @@ mod schema;
 mod shape;
 mod substitute;
 mod validate;
+mod variables;
 
 pub use codes::{CODES, InSchema};
 pub use diff::diff;
+pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use files::{MAX_FILE, read_source};
 pub use locate::locate;
 pub use model::*;
@@ -42,11 +46,15 @@ use std::{
     sync::Arc,
 };
 
+use variables::Variables;
+
 /// Every file that one load looked at, with the very bytes it got; `None`: the file was not there.
 /// The main file comes first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     pub files: Vec<(PathBuf, Option<Arc<[u8]>>)>,
+    /// Read as well, but nothing depends on them: not watched, not in the SHA-256.
+    pub aside: Vec<(PathBuf, Option<Arc<[u8]>>)>,
 }
 
 /// A configuration that may be put in force.
@@ -56,6 +64,7 @@ pub struct Loaded {
     pub sources: Sources,
     /// SHA-256 over the bytes of all sources, hex; for one source equal to `sha256sum FILE`.
     pub sha256: String,
+    pub dotenv: DotenvRead,
     /// Things worth telling that refuse nothing (an empty gateway, a deprecated alias...).
     pub warnings: Vec<Problem>,
 }
@@ -72,9 +81,15 @@ pub struct LoadError {
     pub sha256: String,
 }
 
-/// Reads `path` and everything it refers to, once.
+/// Reads `path` and everything it refers to, once; without a `.env` file.
 pub fn load(path: &Path) -> Result<Loaded, Box<LoadError>> {
     load_from(path, &mut read_source)
+}
+
+/// The same as a gateway with this `.env` file does it: the file answers what the gateway's own environment leaves open.
+pub fn load_with_dotenv(path: &Path, dotenv: &Dotenv) -> Result<Loaded, Box<LoadError>> {
+    let variables = Variables { own: &|name| std::env::var_os(name), found: dotenv.now() };
+    load::run(path, &mut read_source, variables)
 }
 
 /// The same, but with bytes that the caller provides: the reloader has read them twice already. `read` is called at most
@@ -83,14 +98,14 @@ pub fn load_from(path: &Path, read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>
     load_with(path, read, &|name| std::env::var_os(name))
 }
 
-/// The same with the variables given too: those of a `.env` file lie over the gateway's own. `variable` answers `${VAR}`
-/// and the `PATH` that a provider inherits.
+/// The same with the gateway's own environment given too. `variable` answers `${VAR}` and the `PATH` that a provider
+/// inherits.
 pub fn load_with(
     path: &Path,
     read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Loaded, Box<LoadError>> {
-    load::run(path, read, variable)
+    load::run(path, read, Variables { own: variable, found: FoundDotenv::default() })
 }
 
 /// What a reload has to do. The four lists partition the names of both configs.

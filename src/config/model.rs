@@ -91,6 +91,8 @@ pub struct Environment {
     /// In file order; a later file wins.
     pub env_files: Vec<EnvFile>,
     pub inherit: InheritEnv,
+    /// What a `.env` file adds to what is inherited: names that the gateway's own environment has not.
+    pub from_dotenv: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

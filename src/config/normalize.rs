@@ -140,7 +140,8 @@ fn environment(load: &mut Load<'_>, fields: &Fields, machine: bool) -> Environme
         _ => InheritEnv::AllowListOnly,
     };
     let env = fields.map("env").iter().filter_map(|(name, _, item)| Some((name.clone(), secret(item.text()?.0))));
-    Environment { env: env.collect(), env_files, inherit }
+    let env = env.collect();
+    Environment { env, env_files, from_dotenv: load.inherited(&inherit), inherit }
 }
 
 fn env_file(load: &mut Load<'_>, typed: &str, at: At, machine: bool) -> EnvFile {
@@ -398,7 +399,9 @@ pub(super) fn path_of_child(load: &Load<'_>, environment: &Environment) -> Strin
     if let Some(path) = environment.env_files.iter().rev().find_map(|file| file.vars.get("PATH")) {
         return path.expose().to_owned();
     }
-    load.variable_of_gateway("PATH").map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    let inherited = || environment.from_dotenv.get("PATH").map(|path| path.expose().to_owned());
+    let own = load.variable_of_gateway("PATH").map(|path| path.to_string_lossy().into_owned());
+    own.or_else(inherited).unwrap_or_default()
 }
 
 /// The program as a file, when it is named by path.

@@ -6,6 +6,10 @@ use std::borrow::Cow;
 pub(super) trait Values {
     /// `None`: not set.
     fn variable(&mut self, name: &str) -> Result<Option<String>, Fault>;
+    /// Goes on from "the variable is not set": where else it was looked for.
+    fn elsewhere(&self) -> Option<String> {
+        None
+    }
     /// The contents without the newline at the end.
     fn file(&mut self, path: &str) -> Result<String, Fault>;
 }
@@ -70,7 +74,7 @@ fn resolve(reference: &str, values: &mut dyn Values) -> Result<String, Fault> {
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(Fault {
             code: super::codes::UNSET,
-            message: format!("the environment variable {name} is not set"),
+            message: format!("the environment variable {name} is not set{}", values.elsewhere().unwrap_or_default()),
             help: Some(format!("set it, or give a default: ${{{name}:-default}}; for a literal `${{` write `$${{`")),
         }),
     }

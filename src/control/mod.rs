@@ -82,6 +82,7 @@ impl Control {
         status["status"] = json!(if healthy { "healthy" } else { "degraded" });
         status["reasons"] = json!(reasons);
         status["last_reload"] = json!(self.reload.last());
+        status["dotenv"] = self.about.dotenv();
         status["sessions"] = json!(self.telemetry.metrics.sessions.get());
         status["collisions"] = json!(self.registry.index().collisions);
         status["not_listed"] =

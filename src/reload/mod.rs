@@ -2,6 +2,7 @@
 //!
 //! One task ([`Reloader`]) runs every reload, whatever asked for it; everybody else holds a [`ReloadHandle`].
 
+mod dotenv;
 mod plan;
 mod reloader;
 mod report;
@@ -9,6 +10,7 @@ mod retire;
 mod source;
 mod trigger;
 
+pub use dotenv::DotenvReport;
 pub use plan::{Plan, plan};
 pub use reloader::{LastReload, ReloadHandle, ReloadResult, Reloader};
 pub use report::{ReloadError, ReloadOptions, ReloadReport, Trigger};

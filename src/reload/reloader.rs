@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ReloadError, ReloadOptions, ReloadReport, Trigger,
+    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger,
     plan::{self, Plan},
     retire,
     source::{self, Outcome},
 };
 use crate::{
-    config::{self, Config, Loaded, Problem, Sources},
+    config::{self, Config, Dotenv, Loaded, Problem, Sources},
     provider::Provider,
     registry::{Registry, Snapshot},
     telemetry::{Event, StopReason},
@@ -43,6 +43,7 @@ pub struct ReloadHandle {
 
 struct Shared {
     path: PathBuf,
+    dotenv: Dotenv,
     registry: Arc<Registry>,
     last: Mutex<Option<LastReload>>,
     /// What the last attempt was about; I/O failures do not move it.
@@ -75,17 +76,19 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// `path`: the config file. `apply`: puts settings outside of `providers` in force (the log level).
+    /// `path`: the config file. `dotenv`: where variables come from that the process has not. `apply`: puts settings outside of `providers` in force (the log level).
     /// `stop`: becomes true when the gateway stops.
     pub fn new(
         registry: Arc<Registry>,
         path: &Path,
+        dotenv: Dotenv,
         apply: impl Fn(&Config) + Send + 'static,
         stop: watch::Receiver<bool>,
     ) -> (Self, ReloadHandle) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
+            dotenv,
             registry,
             last: Mutex::default(),
             attempted: watch::Sender::new(Sources::default()),
@@ -97,7 +100,9 @@ impl Reloader {
 
     /// Until the gateway stops; then retires everything.
     pub async fn run(mut self) {
-        tracing::info!(path = %self.shared.path.display(), "config_reload_worker_started");
+        let dotenv = self.shared.dotenv.now();
+        let (file, source) = (dotenv.path.as_ref().map(|path| path.display().to_string()), dotenv.source());
+        tracing::info!(path = %self.shared.path.display(), dotenv = file, dotenv_source = source, "config_reload_worker_started");
         loop {
             let first = tokio::select! {
                 biased;
@@ -151,7 +156,7 @@ impl Reloader {
             let event = Event::ConfigurationReloadRequested { requested_by, generation, graceful, dry_run, verify };
             telemetry.emit(event);
         }
-        let outcome = source::load_stable(&self.shared.path, self.in_force.as_ref()).await;
+        let outcome = source::load_stable(&self.shared.path, &self.shared.dotenv, self.in_force.as_ref()).await;
         if !dry_run {
             self.shared.remember_attempt(&outcome);
         }
@@ -181,6 +186,8 @@ impl Reloader {
         let mut report = ReloadReport::of(&diff, trigger);
         report.config_sha256 = loaded.sha256.clone();
         report.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        let before = self.in_force.as_ref().map(|loaded| &loaded.dotenv);
+        report.dotenv = DotenvReport::of(before, &loaded.dotenv, options.dry_run);
         if let Some(booted) = &self.booted {
             report.restart_required = config::diff(booted, &loaded.config).restart_required;
         }
@@ -219,6 +226,7 @@ impl Reloader {
         self.shared.registry.commit(next);
         fresh.iter().filter(|provider| provider.live().is_some()).for_each(|provider| provider.tell_started());
         report.duration_ms = milliseconds(began);
+        report.dotenv.tell();
         (self.apply)(&loaded.config);
         self.in_force = Some(loaded);
         // The watch reads its settings again.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::DotenvReport;
 use crate::config::{ConfigDiff, Problem};
 
 /// Who asked.
@@ -51,6 +52,7 @@ pub struct ReloadReport {
     /// Dotted keys that changed and take effect after a restart only.
     pub restart_required: Vec<&'static str>,
     pub warnings: Vec<String>,
+    pub dotenv: DotenvReport,
     pub generation: u64,
     pub config_sha256: String,
     pub requested_by: Trigger,
@@ -93,7 +95,7 @@ impl Trigger {
 }
 
 impl ReloadReport {
-    /// Without `draining`, warnings and the run's own figures.
+    /// Without `draining`, warnings, the `.env` file and the run's own figures.
     pub(super) fn of(diff: &ConfigDiff, requested_by: Trigger) -> Self {
         let names = |list: &[crate::config::ProviderName]| list.iter().map(ToString::to_string).collect();
         Self {
@@ -111,6 +113,7 @@ impl ReloadReport {
             settings_updated: diff.settings.clone(),
             restart_required: diff.restart_required.clone(),
             warnings: Vec::new(),
+            dotenv: DotenvReport::default(),
             generation: 0,
             config_sha256: String::new(),
             requested_by,

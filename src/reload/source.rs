@@ -1,11 +1,12 @@
 //! Reading a configuration whose files somebody may be writing at this very moment.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use crate::config::{self, LoadError, Loaded, Sources};
+use crate::config::{self, Dotenv, LoadError, Loaded, Sources};
 
 /// Two reads this far apart must agree; a file not written for longer than that is taken as it is.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
@@ -17,14 +18,16 @@ const RESTLESS: config::Code = "HGR0005";
 /// What one attempt gave: the load's outcome and the bytes it is about.
 pub(super) type Outcome = Result<Loaded, Box<LoadError>>;
 
+/// `dotenv`: the gateway's choice of a `.env` file.
+///
 /// Loads from stable bytes: all sources older than [`SETTLE`], or two loads in a row that read the same.
 ///
 /// `in_force`: when all its sources still hold the same bytes, it is what a load would give, and nothing is parsed.
-pub(super) async fn load_stable(path: &Path, in_force: Option<&Loaded>) -> Outcome {
-    if let Some(same) = in_force.filter(|loaded| unchanged(&loaded.sources)) {
+pub(super) async fn load_stable(path: &Path, dotenv: &Dotenv, in_force: Option<&Loaded>) -> Outcome {
+    if let Some(same) = in_force.filter(|loaded| unchanged(loaded, dotenv)) {
         return Ok(same.clone());
     }
-    let mut last = load(path).await;
+    let mut last = load(path, dotenv).await;
     for _ in 0..ATTEMPTS {
         let read = sources(&last);
         if at_rest(read) {
@@ -32,7 +35,7 @@ pub(super) async fn load_stable(path: &Path, in_force: Option<&Loaded>) -> Outco
         }
         let before = read.clone();
         tokio::time::sleep(SETTLE).await;
-        last = load(path).await;
+        last = load(path, dotenv).await;
         if *sources(&last) == before && was_read(&last) {
             return last;
         }
@@ -67,9 +70,9 @@ pub(super) fn was_read(outcome: &Outcome) -> bool {
     sources(outcome).files.first().is_some_and(|(_, bytes)| bytes.is_some())
 }
 
-async fn load(path: &Path) -> Outcome {
-    let path = path.to_owned();
-    match tokio::task::spawn_blocking(move || config::load(&path)).await {
+async fn load(path: &Path, dotenv: &Dotenv) -> Outcome {
+    let (path, dotenv) = (path.to_owned(), dotenv.clone());
+    match tokio::task::spawn_blocking(move || config::load_with_dotenv(&path, &dotenv)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             let problem = config::Problem {
@@ -85,21 +88,28 @@ async fn load(path: &Path) -> Outcome {
     }
 }
 
-/// Variables do not change while the process runs, so equal bytes give an equal configuration. A link that leads elsewhere
+/// The process's own variables do not change while it runs, so equal bytes give an equal configuration, and an equal report
+/// about a `.env` file that nothing uses. A link that leads elsewhere
 /// now, or a source that is missing, makes no difference to that.
-fn unchanged(sources: &Sources) -> bool {
-    !sources.files.is_empty()
-        && sources.files.iter().all(|(path, known)| match (config::read_source(path), known) {
+fn unchanged(loaded: &Loaded, dotenv: &Dotenv) -> bool {
+    loaded.dotenv.found == dotenv.now()
+        && !loaded.sources.files.is_empty()
+        && all(&loaded.sources).all(|(path, known)| match (config::read_source(path), known) {
             (Ok(bytes), Some(known)) => bytes[..] == known[..],
             _ => false,
         })
+}
+
+/// What counts and what is only looked at.
+fn all(sources: &Sources) -> impl Iterator<Item = &(PathBuf, Option<Arc<[u8]>>)> {
+    sources.files.iter().chain(&sources.aside)
 }
 
 /// No source was written within [`SETTLE`], and none is missing. A time stamp in the future proves nothing.
 fn at_rest(sources: &Sources) -> bool {
     let now = SystemTime::now();
     !sources.files.is_empty()
-        && sources.files.iter().all(|(path, bytes)| {
+        && all(sources).all(|(path, bytes)| {
             let written = std::fs::metadata(path).and_then(|data| data.modified());
             bytes.is_some() && written.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > SETTLE))
         })

@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::config::Dotenv;
+
 #[derive(Debug)]
 pub struct About {
     pub started: Instant,
@@ -22,6 +24,8 @@ pub struct About {
     pub socket: Option<PathBuf>,
     /// The config file, absolute.
     pub config: PathBuf,
+    /// The `.env` file, or that there was none.
+    pub dotenv: Dotenv,
     /// In the place where scripts look.
     pub pid_file: Option<PathBuf>,
     /// Names this state directory's gateways; children bear it in their environment.
@@ -48,9 +52,16 @@ impl About {
             "address": self.address.map(|address| address.to_string()),
             "socket": self.socket,
             "config": self.config,
+            "dotenv": self.dotenv(),
             "pid_file": self.pid_file,
             "generation_id": &*self.generation_id,
             "last_restart": &*self.last_restart.lock().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    /// As it is at this moment. `path`: the file that a reload would read, or where it was.
+    pub fn dotenv(&self) -> Value {
+        let now = self.dotenv.now();
+        json!({"path": now.path, "source": now.source(), "recorded": self.dotenv.recorded()})
     }
 }

@@ -190,7 +190,12 @@ impl Gateway {
         Self::spawn_with(home, &home.config(), options)
     }
 
-    fn spawn_with(home: &Arc<Home>, config: &Path, options: &[&str]) -> Self {
+    pub fn spawn_with(home: &Arc<Home>, config: &Path, options: &[&str]) -> Self {
+        Self::spawn_in(home, config, options, &[])
+    }
+
+    /// With these variables beside the few that it gets in any case.
+    pub fn spawn_in(home: &Arc<Home>, config: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hangar"))
             .args(["serve", "--config"])
             .arg(config)
@@ -202,6 +207,7 @@ impl Gateway {
             .env("TMPDIR", home.path("run"))
             .env("XDG_STATE_HOME", home.path("state"))
             .env("XDG_RUNTIME_DIR", home.path("run"))
+            .envs(variables.iter().copied())
             .current_dir(home.root.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -117,7 +117,9 @@ fn user(user: &ContainerUser) -> String {
 /// Sorted. A container has its image's own PATH, HOME and so on: nothing is inherited that was not asked for.
 fn environment(spec: &Environment, parent: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let of_the_host = |key: &str| OF_THE_HOST.contains(&key) || OF_THE_HOST_PREFIXES.iter().any(|p| key.starts_with(p));
-    let mut variables: BTreeMap<_, _> = parent
+    let added = spec.from_dotenv.iter().map(|(key, secret)| (key.clone(), secret.expose().to_owned()));
+    let mut variables: BTreeMap<_, _> = added
+        .chain(parent)
         .filter(|(key, _)| match &spec.inherit {
             InheritEnv::AllowListOnly => false,
             InheritEnv::Names(names) => names.contains(key),

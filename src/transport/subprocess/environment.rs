@@ -49,14 +49,15 @@ const OWN_PREFIXES: &[&str] = &["HANGAR_", "LISTEN_", "WATCHDOG_"];
 /// Where `execvp` looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// `parent`: the gateway's own environment. Later wins: inherited, `env_files`, `env`, the markers.
+/// `parent`: the gateway's own environment. Later wins: what `.env` adds to it, inherited, `env_files`, `env`, the markers.
 pub(super) fn build(
     spec: &Environment,
     parent: impl Iterator<Item = (OsString, OsString)>,
     name: &ProviderName,
     marker: &Marker,
 ) -> Variables {
-    let inherited = parent.filter(|(key, value)| match &spec.inherit {
+    let added = spec.from_dotenv.iter().map(|(key, secret)| (key.into(), secret.expose().into()));
+    let inherited = added.chain(parent).filter(|(key, value): &(OsString, OsString)| match &spec.inherit {
         InheritEnv::All => !is_own(key),
         InheritEnv::Names(names) => key.to_str().is_some_and(|k| names.contains(k)) || is_allowed(key, value),
         InheritEnv::AllowListOnly => is_allowed(key, value),
@@ -210,6 +211,7 @@ mod tests {
             env: secrets(&[("A", "env")]),
             env_files: vec![file(&[("A", "1"), ("B", "1"), ("C", "1")]), file(&[("B", "2"), ("PATH", "/mine")])],
             inherit: InheritEnv::AllowListOnly,
+            ..Environment::default()
         };
         let built = build_from(&spec);
         let got =
