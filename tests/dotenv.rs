@@ -1,6 +1,8 @@
 //! Variables from a `.env` file: which file is taken, what wins over it, that a change takes effect and is told by name, and
 //! that no value of it is ever seen.
 
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/gateway.rs"]
 mod gateway;
 
@@ -11,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use engine::Engine;
 use gateway::*;
 
 /// In every value of these tests; never to be seen in a log, a report or a page.
@@ -197,6 +200,41 @@ fn providers_inherit_from_it_what_they_ask_for() {
     assert_eq!(report["changed_fields"], json!({"all": ["inherit_env"], "named": ["inherit_env"]}), "{report}");
     assert_eq!(report["providers_unchanged"], json!(["none"]));
     assert_eq!(seen(&gateway, "named", "LATER"), "s3cr3t-3");
+
+    gateway.reload(&home.provider("named", &[], "inherit_env: [ONE, HOME]"));
+    put_env(&home, "conf/.env", "ONE=s3cr3t-4\nTWO=s3cr3t-4\nHOME=s3cr3t-4\n");
+    let told = reload_by_cli(&home)["dotenv"].take();
+    assert_eq!((&told["used"], &told["unused"]), (&json!(["ONE"]), &json!(["LATER", "TWO"])), "{told}");
+    assert_eq!(told["shadowed"], json!(["HOME"]));
+    gateway.stop();
+}
+
+#[test]
+fn a_half_written_file_is_not_taken_whoever_asks() {
+    let home = Home::new();
+    put_env(&home, "conf/.env", "TOKEN=s3cr3t-1\n");
+    let gateway = start(&home, "env: {KEY: \"${TOKEN}\"}", UNWATCHED);
+    let path = home.path("conf/.env");
+    fs::write(&path, "TOKEN=s3cr3t-ha").unwrap();
+    let reload = gateway.client.start_tool("hangar_reload_config", json!({}));
+    std::thread::sleep(ms(150));
+    fs::write(&path, "TOKEN=s3cr3t-half-and-half\n").unwrap();
+    assert_eq!(reload.wait()["result"]["structuredContent"]["generation"], 2);
+    assert_eq!(seen(&gateway, "a", "KEY"), "s3cr3t-half-and-half");
+    gateway.stop();
+}
+
+#[test]
+fn containers_inherit_from_it_too() {
+    let Some(engine) = Engine::bring() else { return };
+    let home = Home::new();
+    put_env(&home, "conf/.env", "ONE=s3cr3t-1\nTWO=s3cr3t-2\n");
+    let gateway = Gateway::start(&home, &engine.provider("a", &[], "inherit_env: [ONE]"));
+    assert_eq!((seen(&gateway, "a", "ONE"), seen(&gateway, "a", "TWO")), (json!("s3cr3t-1"), Value::Null));
+    put_env(&home, "conf/.env", "ONE=s3cr3t-3\n");
+    assert_eq!(reload_by_cli(&home)["changed_fields"], json!({"a": ["inherit_env"]}));
+    assert_eq!(seen(&gateway, "a", "ONE"), "s3cr3t-3");
+    assert!(!gateway.log().contains(SECRET), "{}", gateway.log());
     gateway.stop();
 }
 
@@ -375,8 +413,8 @@ fn a_named_file_has_to_be_there_and_validate_judges_by_the_same_rules() {
 fn over_http_the_same_and_no_value_is_in_any_page_or_in_the_finest_log() {
     let home = Home::new();
     put_env(&home, "conf/.env", "TOKEN=s3cr3t-1\nPORTION=7\n");
-    let keys = "env: {KEY: \"${TOKEN}\"}, inherit_env: true, max_concurrency: \"${PORTION}\"";
-    home.put(&config(&home.provider("a", &[], &keys.replace("\"${PORTION}\"", "7")), UNWATCHED));
+    let keys = "env: {KEY: \"${TOKEN}\"}, inherit_env: true";
+    home.put(&config(&home.provider("a", &[], keys), UNWATCHED));
     let options = ["--http", "--port", "0", "--log-level", "trace"];
     let gateway = Gateway::spawn_with(&home, &home.config(), &options);
     let said = eventually("the gateway answers", SOON, || {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Problem, Secret, codes, mounts};
+use super::{Problem, Secret, codes, files::absolute, mounts};
 
 const NAME: &str = ".env";
 
@@ -66,7 +66,7 @@ impl Dotenv {
         here: &Path,
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Problem> {
-        let beside = here.join(config).parent().unwrap_or(Path::new("/")).join(NAME);
+        let beside = absolute(here, config).parent().unwrap_or(Path::new("/")).join(NAME);
         let mut places = vec![beside, here.join(NAME)];
         places.dedup();
         let named = match flag {
@@ -75,7 +75,7 @@ impl Dotenv {
         };
         let recorded = match named {
             Some((by, path)) if gone(&here.join(&path)) => return Err(missing(by, &path)),
-            Some((_, path)) => Some(here.join(path)),
+            Some((_, path)) => Some(absolute(here, path)),
             None => first(&places),
         };
         Ok(Self { recorded, places })

@@ -39,7 +39,7 @@ impl Load<'_> {
         match (self.variables.own)(name).map(OsString::into_string) {
             None => {
                 self.asked.names.insert(name.to_owned());
-                Ok(self.from_dotenv().get(name).map(|value| value.expose().to_owned()))
+                Ok(self.dotenv().get(name).map(|value| value.expose().to_owned()))
             }
             Some(Ok(value)) => Ok(Some(value)),
             Some(Err(_)) => Err(Fault {
@@ -61,13 +61,13 @@ impl Load<'_> {
                 if open.is_empty() {
                     return BTreeMap::new();
                 }
-                let vars = self.from_dotenv().iter().filter(|(name, _)| open.contains(*name));
+                let vars = self.dotenv().iter().filter(|(name, _)| open.contains(*name));
                 let vars = vars.map(|(name, value)| (name.clone(), value.clone())).collect();
                 self.asked.names.extend(open);
                 return vars;
             }
         }
-        let vars = self.from_dotenv().iter().filter(|(name, _)| own(name).is_none());
+        let vars = self.dotenv().iter().filter(|(name, _)| own(name).is_none());
         vars.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
@@ -78,7 +78,7 @@ impl Load<'_> {
         Some(if found.is_missing() { format!("; the file {path} is gone") } else { format!(", and not in {path}") })
     }
 
-    fn from_dotenv(&mut self) -> &BTreeMap<String, Secret> {
+    fn dotenv(&mut self) -> &BTreeMap<String, Secret> {
         if self.asked.vars.is_none() {
             let vars = self.read_dotenv();
             self.asked.vars = Some(vars);

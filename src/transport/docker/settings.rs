@@ -185,11 +185,13 @@ mod tests {
     fn only_what_was_asked_for_is_inherited_and_never_what_belongs_to_the_host() {
         let with = |inherit| {
             let env = [("A".to_owned(), Secret::new("1"))].into();
-            let environment = Environment { env, inherit, ..Environment::default() };
+            let from_dotenv = [("TOKEN", "later"), ("FILE", "f"), ("HOME", "h")];
+            let from_dotenv = from_dotenv.map(|(key, value)| (key.to_owned(), Secret::new(value))).into();
+            let environment = Environment { env, inherit, from_dotenv, ..Environment::default() };
             body(&DockerSpec { environment, ..spec() }).env.unwrap().join(" ")
         };
         assert_eq!(with(InheritEnv::AllowListOnly), "A=1");
-        assert_eq!(with(InheritEnv::Names(["TOKEN".to_owned()].into())), "A=1 TOKEN=t");
-        assert_eq!(with(InheritEnv::All), "A=1 LANG=C TOKEN=t");
+        assert_eq!(with(InheritEnv::Names(["TOKEN".to_owned(), "FILE".to_owned()].into())), "A=1 FILE=f TOKEN=t");
+        assert_eq!(with(InheritEnv::All), "A=1 FILE=f LANG=C TOKEN=t");
     }
 }

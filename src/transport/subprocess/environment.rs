@@ -197,7 +197,10 @@ mod tests {
 
     #[test]
     fn inheriting_all_leaves_out_what_is_addressed_to_the_gateway() {
-        let spec = Environment { inherit: InheritEnv::All, ..Environment::default() };
+        let from_dotenv = secrets(&[("DOCKER_HOST", "not mine"), ("HANGAR_PID_FILE", "/x"), ("NEW", "1")]);
+        let spec = Environment { inherit: InheritEnv::All, from_dotenv, ..Environment::default() };
+        let built = build_from(&spec);
+        assert_eq!((&*built["DOCKER_HOST"], &*built["NEW"]), ("tcp://d", "1"));
         assert_eq!(
             keys(&spec),
             "AWS_SECRET_ACCESS_KEY DOCKER_HOST LANG LC_ALL PATH SSL_CERT_FILE XDG_CACHE_HOME https_proxy"
