@@ -1,5 +1,6 @@
 //! From settings to a running gateway to a drained one.
 
+mod dotenv;
 mod ending;
 mod handover;
 mod listeners;
@@ -38,7 +39,7 @@ use crate::{
     control::Control,
     provider::{CatalogueMemory, Ground},
     registry::Registry,
-    reload::{ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger},
+    reload::{DotenvReport, ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger},
     server::{Gateway, News, Sessions, http::HttpState},
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
     transport::{self, Marker},
@@ -169,7 +170,7 @@ async fn serve(
     });
     registry.set_own_tools(Control::new(registry.clone(), reload.clone(), telemetry.clone(), about.clone()));
     let sessions = Sessions::new(telemetry.clone());
-    let client = resume(earlier, &sessions, &about);
+    let client = resume(earlier, &sessions, &about, &reload);
     let gateway = Arc::new(Gateway { registry, sessions: sessions.clone() });
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about });
     let running =
@@ -178,7 +179,12 @@ async fn serve(
 }
 
 /// Clients of an earlier life are known again; gives the one on stdio.
-fn resume(earlier: Handover, sessions: &Sessions, about: &About) -> Option<handover::ClientRecord> {
+fn resume(
+    earlier: Handover,
+    sessions: &Sessions,
+    about: &About,
+    reload: &ReloadHandle,
+) -> Option<handover::ClientRecord> {
     let state = earlier.state;
     if state.generation_id.is_empty() {
         return None;
@@ -192,12 +198,15 @@ fn resume(earlier: Handover, sessions: &Sessions, about: &About) -> Option<hando
     sessions.resume(known);
     let earlier = state.generation_id;
     tracing::info!(sessions_resumed, earlier, sender_pid = state.sender_pid, "gateway_restarted");
+    let dotenv = state.variables.map(|before| before.compare(&reload.variables()));
+    dotenv.iter().for_each(DotenvReport::tell);
     about.tell_restart(serde_json::json!({
         "status": "success",
         "time": about.start_time,
         "from_generation_id": earlier,
         "sender_pid": state.sender_pid,
         "sender_uid": state.sender_uid,
+        "dotenv": dotenv,
     }));
     state.stdio
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
+    dotenv::Marks,
     handover::{self, Handover, State},
     listeners,
     restart::NextLife,
@@ -125,6 +126,7 @@ impl Running {
             activated: kept.http.is_some() && self.wanted.is_none(),
             sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
             stdio,
+            variables: Some(Marks::of(&self.state.reload.variables())),
         });
         let http = moved.map(|listener| listener.as_fd().try_clone_to_owned().ok()).unwrap_or(kept.http);
         for (name, fd) in [(listeners::HTTP, http), (listeners::ADMIN, kept.admin)] {

@@ -15,6 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::dotenv::Marks;
 use crate::{passing, server::SessionRecord};
 
 /// Holds the process's own number: the variable of another process means nothing to this one.
@@ -49,6 +50,9 @@ pub(super) struct State {
     /// Keys in hex digits.
     pub sessions: Vec<(String, SessionRecord)>,
     pub stdio: Option<ClientRecord>,
+    /// Of the `.env` file. `None`: an earlier version, which knew of none.
+    #[serde(default)]
+    pub variables: Option<Marks>,
 }
 
 /// A client on a stream of lines.

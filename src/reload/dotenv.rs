@@ -1,6 +1,6 @@
 //! What a reload says about the `.env` file: which variables are others now, by name, and whether that changes anything.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::Serialize;
 
@@ -29,9 +29,14 @@ impl DotenvReport {
     /// `before`: of the load in force; `None` at boot, when nothing can have changed. `ahead`: of a dry run.
     pub(super) fn of(before: Option<&DotenvRead>, now: &DotenvRead, ahead: bool) -> Self {
         let changed = before.map(|before| now.changed_since(before)).unwrap_or_default();
-        let was_shadowed = |name: &String| before.is_some_and(|before| before.shadowed.contains(name));
+        let shadowed_before = before.map(|before| before.shadowed.clone()).unwrap_or_default();
+        Self::of_changed(changed, &shadowed_before, now, ahead)
+    }
+
+    /// `changed`: sorted. `shadowed_before`: one that is gone from the file may be set in the environment all the same.
+    pub fn of_changed(changed: Vec<String>, shadowed_before: &BTreeSet<String>, now: &DotenvRead, ahead: bool) -> Self {
         let (shadowed, open): (Vec<_>, Vec<_>) =
-            changed.iter().cloned().partition(|name| now.shadowed.contains(name) || was_shadowed(name));
+            changed.iter().cloned().partition(|name| now.shadowed.contains(name) || shadowed_before.contains(name));
         let (used, unused): (Vec<_>, Vec<_>) = open.into_iter().partition(|name| now.uses(name));
         let source = now.found.source();
         let mut report =
@@ -61,7 +66,7 @@ impl DotenvReport {
     }
 
     /// For the log, where those look who sent a signal.
-    pub(super) fn tell(&self) {
+    pub fn tell(&self) {
         if !self.changed.is_empty() {
             let path = self.path.as_ref().map(|path| path.display().to_string());
             tracing::info!(

@@ -17,7 +17,7 @@ use super::{
     source::{self, Outcome},
 };
 use crate::{
-    config::{self, Config, Dotenv, Loaded, Problem, Sources},
+    config::{self, Config, Dotenv, DotenvRead, Loaded, Problem, Sources},
     provider::Provider,
     registry::{Registry, Snapshot},
     telemetry::{Event, StopReason},
@@ -46,6 +46,8 @@ struct Shared {
     dotenv: Dotenv,
     registry: Arc<Registry>,
     last: Mutex<Option<LastReload>>,
+    /// What the load in force took from the `.env` file.
+    variables: Mutex<DotenvRead>,
     /// What the last attempt was about; I/O failures do not move it.
     attempted: watch::Sender<Sources>,
     retirements: TaskTracker,
@@ -91,6 +93,7 @@ impl Reloader {
             dotenv,
             registry,
             last: Mutex::default(),
+            variables: Mutex::default(),
             attempted: watch::Sender::new(Sources::default()),
             retirements: TaskTracker::new(),
         });
@@ -228,6 +231,7 @@ impl Reloader {
         report.duration_ms = milliseconds(began);
         report.dotenv.tell();
         (self.apply)(&loaded.config);
+        *self.shared.variables.lock().unwrap_or_else(PoisonError::into_inner) = loaded.dotenv.clone();
         self.in_force = Some(loaded);
         // The watch reads its settings again.
         self.shared.attempted.send_modify(|_| {});
@@ -272,6 +276,11 @@ impl ReloadHandle {
 
     pub fn last(&self) -> Option<LastReload> {
         self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the load in force took from the `.env` file.
+    pub fn variables(&self) -> DotenvRead {
+        self.shared.variables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The config file.

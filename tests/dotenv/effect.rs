@@ -1,66 +1,8 @@
-//! Variables from a `.env` file: which file is taken, what wins over it, that a change takes effect and is told by name, and
-//! that no value of it is ever seen.
+//! What a variable of the file does: where it counts, what wins over it, when a change takes effect, and that its value is never seen.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/gateway.rs"]
-mod gateway;
+use std::fs;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-    sync::Arc,
-};
-
-use engine::Engine;
-use gateway::*;
-
-/// In every value of these tests; never to be seen in a log, a report or a page.
-const SECRET: &str = "s3cr3t";
-
-/// `hangar` with these words in the home of a gateway, and what it says on stdout.
-fn hangar(home: &Home, words: &[&str]) -> (Option<i32>, String) {
-    let command = Command::new(env!("CARGO_BIN_EXE_hangar"));
-    let Output { status, stdout, stderr } = in_home(command, home).args(words).output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
-}
-
-fn in_home(mut command: Command, home: &Home) -> Command {
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home.path(""));
-    command.env("XDG_RUNTIME_DIR", home.path("run")).env("XDG_STATE_HOME", home.path("state"));
-    command.current_dir(home.path(""));
-    command
-}
-
-fn reload_by_cli(home: &Home) -> Value {
-    let (code, out) = hangar(home, &["reload", "--json", "--config", "conf/config.yaml"]);
-    assert_eq!(code, Some(0), "{out}");
-    serde_json::from_str(&out).unwrap()
-}
-
-fn put_env(home: &Home, name: &str, text: &str) {
-    put(&home.path(name), text);
-}
-
-/// A variable as the provider has it; null when it has none.
-fn seen(gateway: &Gateway, provider: &str, name: &str) -> Value {
-    serde_json::from_str(&gateway.client.text(&format!("{provider}__env"), json!({"name": name}))).unwrap()
-}
-
-fn dotenv(gateway: &Gateway) -> Value {
-    gateway.client.structured("hangar_status", json!({}))["dotenv"].take()
-}
-
-fn label(gateway: &Gateway) -> String {
-    dotenv(gateway)["source"].as_str().unwrap().to_owned()
-}
-
-/// A gateway with one provider of these keys and one that none of it concerns.
-fn start(home: &Arc<Home>, keys: &str, settings: &str) -> Gateway {
-    let providers = home.provider("a", &[], keys) + &home.provider("calm", &[], "");
-    Gateway::with_settings(home, &providers, settings)
-}
+use crate::{engine::Engine, gateway::*, rig::*};
 
 #[test]
 fn a_changed_variable_is_in_force_after_a_reload_by_any_trigger_and_told_by_name_only() {
@@ -239,103 +181,6 @@ fn containers_inherit_from_it_too() {
 }
 
 #[test]
-fn the_file_that_is_named_wins_then_the_one_beside_the_configuration_then_the_working_directory() {
-    let home = Home::new();
-    home.put(&config(&home.provider("a", &[], "env: {FROM: \"${FROM}\"}"), UNWATCHED));
-    for (name, value) in [("named", "flag"), ("by_variable", "variable"), ("conf/.env", "beside"), (".env", "working")]
-    {
-        put_env(&home, name, &format!("FROM={value}\n"));
-    }
-    let from = |options: &[&str], variables: &[(&str, &str)]| {
-        let gateway = Gateway::spawn_in(&home, &home.config(), options, variables);
-        gateway.client.initialize(json!({}));
-        let path = dotenv(&gateway)["path"].as_str().unwrap().to_owned();
-        let value = seen(&gateway, "a", "FROM").as_str().unwrap().to_owned();
-        gateway.stop();
-        assert!(Path::new(&path).is_absolute(), "{path}");
-        value
-    };
-    let variable = [("HANGAR_DOTENV_PATH", "by_variable")];
-    assert_eq!(from(&["--dotenv-path", "named"], &variable), "flag");
-    assert_eq!(from(&[], &variable), "variable");
-    assert_eq!(from(&[], &[("HANGAR_DOTENV_PATH", "")]), "beside");
-    fs::remove_file(home.path("conf/.env")).unwrap();
-    assert_eq!(from(&[], &[]), "working");
-}
-
-#[test]
-fn status_says_where_variables_come_from_at_this_moment() {
-    let home = Home::new();
-    let gateway = start(&home, "env: {KEY: \"${TOKEN:-unset}\"}", UNWATCHED);
-    assert_eq!(dotenv(&gateway), json!({"path": null, "source": "none", "recorded": null}));
-    put_env(&home, ".env", "TOKEN=s3cr3t-found\n");
-    assert_eq!(label(&gateway), "fresh-discovery");
-    let report = reload_by_cli(&home);
-    assert_eq!(
-        (&report["dotenv"]["source"], &report["dotenv"]["used"]),
-        (&json!("fresh-discovery"), &json!(["TOKEN"]))
-    );
-    assert_eq!(seen(&gateway, "a", "KEY"), "s3cr3t-found");
-    gateway.stop();
-
-    let gateway = Gateway::again(&home);
-    assert_eq!(label(&gateway), "live");
-    let (code, said) = hangar(&home, &["status", "--config", "conf/config.yaml"]);
-    assert!(code == Some(0) && said.contains("/.env (live)"), "{said}");
-    put_env(&home, "conf/.env", "TOKEN=s3cr3t-beside\n");
-    assert_eq!(label(&gateway), "live", "while the recorded file is there no other is looked at");
-    reload_by_cli(&home);
-    assert_eq!(seen(&gateway, "a", "KEY"), "s3cr3t-found");
-    fs::remove_file(home.path(".env")).unwrap();
-    assert_eq!(label(&gateway), "fresh-discovery");
-    fs::remove_file(home.path("conf/.env")).unwrap();
-    assert_eq!(label(&gateway), "missing");
-    let report = reload_by_cli(&home);
-    assert_eq!(report["dotenv"]["source"], "missing");
-    assert!(report["dotenv"]["effect"].as_str().unwrap().starts_with("the file is gone"), "{report}");
-    assert_eq!(seen(&gateway, "a", "KEY"), "unset");
-    gateway.stop();
-}
-
-#[test]
-fn a_file_that_was_mounted_into_place_is_told_apart() {
-    let home = Home::new();
-    home.put(&config("", UNWATCHED));
-    fs::create_dir(home.path("outside")).unwrap();
-    put_env(&home, "outside/.env", "");
-    put_env(&home, "conf/.env", "");
-    // The mount is in a namespace of its own: nobody else sees it, and it goes with the gateway.
-    let hangar = env!("CARGO_BIN_EXE_hangar");
-    for (what, source) in [("outside/.env conf/.env", "conf/config.yaml"), ("outside conf", "conf/config.yaml")] {
-        if what == "outside conf" {
-            fs::copy(home.config(), home.path("outside/config.yaml")).unwrap();
-        }
-        let script = format!("mount --bind {what} && exec {hangar} serve --config {source}");
-        let mut command = in_home(Command::new("unshare"), &home);
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
-        let probe =
-            in_home(Command::new("unshare"), &home).args(["--user", "--map-root-user", "--mount", "true"]).output();
-        if !probe.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: no mount namespace of one's own can be had here");
-            return;
-        }
-        let mut child =
-            command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        let said = eventually("the gateway answers", SOON, || {
-            let (code, said) = hangar_status(&home);
-            (code == Some(0)).then_some(said)
-        });
-        assert!(said.contains("conf/.env (live (bind-mounted))"), "{said}");
-        drop(child.stdin.take());
-        child.wait().unwrap();
-    }
-}
-
-fn hangar_status(home: &Home) -> (Option<i32>, String) {
-    hangar(home, &["status", "--config", "conf/config.yaml"])
-}
-
-#[test]
 fn a_file_that_vanishes_takes_its_variables_along_and_the_running_configuration_stays() {
     let home = Home::new();
     put_env(&home, "conf/.env", "TOKEN=s3cr3t-1\n");
@@ -382,31 +227,6 @@ fn a_bad_line_is_a_problem_with_its_place_at_the_start_at_a_reload_and_for_valid
     );
     assert_eq!(seen(&gateway, "a", "KEY"), "fine");
     gateway.stop();
-}
-
-#[test]
-fn a_named_file_has_to_be_there_and_validate_judges_by_the_same_rules() {
-    let home = Home::new();
-    home.put(&config(&home.provider("a", &[], "env: {KEY: \"${TOKEN}\"}"), UNWATCHED));
-    let config = ["--config", "conf/config.yaml"];
-    let (code, said) = hangar(&home, &["validate", config[0], config[1]]);
-    assert!(code == Some(3) && said.contains("HGR0201"), "{said}");
-    put_env(&home, "other.env", "TOKEN=s3cr3t\n");
-    let (code, said) = hangar(&home, &["validate", config[0], config[1], "--dotenv-path", "other.env"]);
-    assert!(code == Some(0) && said.contains("1 file it refers to"), "{said}");
-    put_env(&home, ".env", "ELSE=1\n");
-    let (code, said) = hangar(&home, &["validate", config[0], config[1]]);
-    assert!(code == Some(3) && said.contains("TOKEN is not set, and not in ") && said.contains("/.env"), "{said}");
-
-    for words in [["validate", "--dotenv-path", "gone.env"], ["serve", "--dotenv-path", "gone.env"]] {
-        let (code, said) = hangar(&home, &[&words[..], &config[..]].concat());
-        assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains("gone.env (named by --dotenv-path)") && said.contains("HGR0204"), "{said}");
-    }
-    // A file of the wrong kind is a problem of whoever needs it.
-    fs::create_dir(home.path("dir.env")).unwrap();
-    let (code, said) = hangar(&home, &["validate", config[0], config[1], "--dotenv-path", "dir.env"]);
-    assert!(code == Some(3) && said.contains("dir.env:1:1: the .env file cannot be read"), "{said}");
 }
 
 #[test]
