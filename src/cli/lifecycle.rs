@@ -1,6 +1,7 @@
 //! `stop` and `restart`: signals to gateways of this machine, and waiting for what comes of them.
 
 use std::{
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -117,6 +118,7 @@ async fn restart_one(process: &Process, out: &mut Out) -> anyhow::Result<Value> 
         sleep(LOOK_EVERY);
     };
     let took = began.elapsed();
+    let last = last_restart(after.socket.as_deref()).await.unwrap_or_default();
     if !out.json {
         let version = match before.version == after.version {
             true => format!("version {}", after.version),
@@ -129,9 +131,11 @@ async fn restart_one(process: &Process, out: &mut Out) -> anyhow::Result<Value> 
             took.as_secs_f64()
         );
         out.line(out.paint(&done, Colour::Green))?;
+        super::reload::dotenv(out, &last)?;
     }
     Ok(json!({
         "pid": after.pid,
+        "dotenv": last.get("dotenv"),
         "version": after.version,
         "version_before": before.version,
         "generation_id": after.generation_id,
@@ -141,9 +145,14 @@ async fn restart_one(process: &Process, out: &mut Out) -> anyhow::Result<Value> 
 
 /// The last restart that the gateway refused. `None` also while nobody answers.
 async fn refusal(process: &Process) -> Option<Value> {
-    let admin = Admin::socket(process.facts.socket.as_ref()?);
+    let last = last_restart(process.facts.socket.as_deref()).await?;
+    last.get("status").is_some_and(|status| status == "refused").then_some(last)
+}
+
+async fn last_restart(socket: Option<&Path>) -> Option<Value> {
+    let admin = Admin::socket(socket?);
     let status = admin.get("/api/status", QUICK).await.ok()?.success(&admin).ok()?;
-    status.get("last_restart").filter(|last| last.get("status").is_some_and(|status| status == "refused")).cloned()
+    status.get("last_restart").cloned()
 }
 
 /// Reaches that process or nobody.

@@ -138,7 +138,7 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
 }
 
 /// What the `.env` file brought, also when that is nothing. A gateway without one has nothing to tell.
-fn dotenv(out: &mut Out, report: &Value) -> anyhow::Result<()> {
+pub(super) fn dotenv(out: &mut Out, report: &Value) -> anyhow::Result<()> {
     let Some(dotenv) = report.get("dotenv") else { return Ok(()) };
     let (path, source) = (text(dotenv, "path"), text(dotenv, "source"));
     if !path.is_empty() {

@@ -28,14 +28,19 @@ fn a_restart_reads_it_anew_and_says_by_name_what_that_has_changed() {
     let record: Value = serde_json::from_str(&record.expect("the facts of the process")).unwrap();
     assert!(record["dotenv"].as_str().unwrap().ends_with("conf/.env"), "{record}");
 
-    let info = restart(3);
+    put_env(&home, "conf/.env", "TOKEN=s3cr3t-3\nSAME=s3cr3t-same\n");
+    let (code, said) = hangar(&home, &["restart", "--config", "conf/config.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("conf/.env (live): TOKEN: used by the configuration, in force now"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+    let info = restart(4);
     assert_eq!(info["last_restart"]["dotenv"]["changed"], json!([]), "{info}");
     assert!(info["last_restart"]["dotenv"]["effect"].as_str().unwrap().contains("no variable has changed"), "{info}");
 
     put_env(&home, "conf/.env", "TOKEN=\"s3cr3t\" s3cr3t\n");
     gateway.signal(Signal::USR2);
     gateway.wait_for_log("restart_refused");
-    assert_eq!(seen(&gateway, "a", "KEY"), "s3cr3t-2");
+    assert_eq!(seen(&gateway, "a", "KEY"), "s3cr3t-3");
     assert!(gateway.log().contains("conf/.env:1:16: ") && !gateway.log().contains(SECRET), "{}", gateway.log());
     gateway.stop();
 }
