@@ -50,6 +50,8 @@ impl Environ {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     #[cfg(target_os = "linux")]
     use super::*;
 
@@ -61,10 +63,14 @@ mod tests {
             .env("HANGAR_TEST_A", "one=1")
             .env("HANGAR_TEST", "two")
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let pid = child.id();
-        // `spawn` returns once the program is in place.
+        // `spawn` may return before the new program's arguments are in place; what answers is in place.
+        let mut byte = [0];
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
         assert!(pids().contains(&pid));
         assert_eq!(arguments(pid).unwrap(), [&b"/bin/cat"[..], b"-", b""]);
         let found = environ(pid).unwrap();
