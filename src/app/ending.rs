@@ -45,6 +45,7 @@ impl Running {
             // Every call has its answer by now; let the fronts send it.
             ends.finish.cancel();
             phase.send_replace(Phase::Leaving);
+            self.state.sessions.end_listening();
             if !client_ended && self.state.about.transport == "stdio" {
                 let _ = tokio::time::timeout(LAST_WORDS, &mut client).await;
             }
@@ -91,6 +92,7 @@ impl Running {
         // Whoever comes from here on waits for the next life; what was begun is finished.
         ends.pause.cancel();
         phase.send_replace(Phase::Leaving);
+        self.state.sessions.end_listening();
         tell_phase("accepting_paused", began);
         let is_stdio = self.state.about.transport == "stdio";
         let mut stdio = None;

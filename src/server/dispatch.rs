@@ -6,10 +6,11 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Session, Sessions, lists,
+    Session, Sessions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
 };
 use crate::{
+    config::Protocol,
     provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
@@ -22,13 +23,13 @@ pub struct Gateway {
 }
 
 /// A refusal: JSON-RPC code, text, data.
-struct Refusal {
-    code: i32,
-    message: String,
-    data: Option<serde_json::Value>,
+pub(super) struct Refusal {
+    pub code: i32,
+    pub message: String,
+    pub data: Option<serde_json::Value>,
 }
 
-type Answer = Result<Bytes, Refusal>;
+pub(super) type Answer = Result<Bytes, Refusal>;
 
 impl Gateway {
     /// Notifications and answers of the client.
@@ -57,11 +58,7 @@ impl Gateway {
             () = cancelled.cancelled() => return None,
             answer = self.method(session, frame, caller) => answer,
         };
-        Some(
-            answer.unwrap_or_else(|refusal| {
-                wire::error(frame.id(), refusal.code, &refusal.message, refusal.data.as_ref())
-            }),
-        )
+        Some(answer.unwrap_or_else(|refusal| refusal.answer(frame)))
     }
 
     async fn method(&self, session: &Arc<Session>, frame: &Frame, caller: Caller) -> Answer {
@@ -80,15 +77,18 @@ impl Gateway {
             "logging/setLevel" => self.set_level(session, frame),
             method => match Listing::ALL.into_iter().find(|listing| listing.method() == method) {
                 Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await)),
-                None => {
-                    let message = format!("unknown method \"{}\"", method.chars().take(100).collect::<String>());
-                    Err(Refusal::new(code::METHOD_NOT_FOUND, message))
-                }
+                None => Err(Refusal::unknown_method(method)),
             },
         }
     }
 
     fn initialize(&self, session: &Arc<Session>, frame: &Frame) -> Answer {
+        if self.registry.snapshot().config.server.protocol == Protocol::Modern {
+            let asked = self.string(frame, &["protocolVersion"]).map(|asked| asked.text).ok();
+            let message = "this gateway is set to the revision without sessions (server.protocol: 2026-07-28)".into();
+            let data = Some(json!({"supported": [modern::VERSION], "requested": asked}));
+            return Err(Refusal { code: modern::code::UNSUPPORTED_VERSION, message, data });
+        }
         let asked = self.string(frame, &["protocolVersion"])?;
         let version = LEGACY_VERSIONS.into_iter().find(|known| *known == asked.text).unwrap_or(LATEST_LEGACY);
         if !session.greet(version, frame) {
@@ -109,7 +109,7 @@ impl Gateway {
         Ok(wire::result(frame.id(), result.to_string().as_bytes()))
     }
 
-    async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
+    pub(super) async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
         let name = self.string(frame, &["name"])?;
         let arguments = self.place(frame, &["arguments"])?;
         if let Some(own) = self.registry.own_tool(&name.text) {
@@ -132,13 +132,13 @@ impl Gateway {
         Ok(wire::result(frame.id(), &result))
     }
 
-    async fn named(&self, frame: &Frame, listing: Listing, key: &str, caller: Caller) -> Answer {
+    pub(super) async fn named(&self, frame: &Frame, listing: Listing, key: &str, caller: Caller) -> Answer {
         let name = self.string(frame, &[key])?;
         self.deliver(frame, Address::Listed(listing, &name.text), name.place, caller).await
     }
 
     /// The contents bear the URI that was asked for, not the upstream's own.
-    async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
+    pub(super) async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
         let uri = self.string(frame, &["uri"])?;
         let to = Address::Listed(Listing::Resources, &uri.text);
         let (answer, route) = self.delivered(frame, to, uri.place, caller).await?;
@@ -161,7 +161,7 @@ impl Gateway {
         Ok(edits.apply(text).into())
     }
 
-    async fn subscription(&self, session: &Arc<Session>, frame: &Frame, caller: Caller, on: bool) -> Answer {
+    pub(super) async fn subscription(&self, session: &Arc<Session>, frame: &Frame, caller: Caller, on: bool) -> Answer {
         let uri = self.string(frame, &["uri"])?;
         if on {
             // Before the upstream knows: an update may come ahead of its answer.
@@ -184,7 +184,7 @@ impl Gateway {
         Ok(answer?.0.with_id(frame.id()))
     }
 
-    async fn complete(&self, frame: &Frame, caller: Caller) -> Answer {
+    pub(super) async fn complete(&self, frame: &Frame, caller: Caller) -> Answer {
         let kind = self.string(frame, &["ref", "type"])?;
         let (listing, key) = match &*kind.text {
             "ref/prompt" => (Listing::Prompts, "name"),
@@ -255,8 +255,18 @@ struct Text {
 }
 
 impl Refusal {
-    fn new(code: i32, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
+    }
+
+    pub(super) fn unknown_method(method: &str) -> Self {
+        let message = format!("unknown method \"{}\"", method.chars().take(100).collect::<String>());
+        Self::new(code::METHOD_NOT_FOUND, message)
+    }
+
+    /// As the answer to `request`.
+    pub(super) fn answer(&self, request: &Frame) -> Bytes {
+        wire::error(request.id(), self.code, &self.message, self.data.as_ref())
     }
 
     fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {

@@ -114,7 +114,7 @@ fn tell(session: &Session, now: CatalogueNews) {
         return;
     }
     for (kind, (count, name)) in counts(now).into_iter().zip(["tools", "prompts", "resources"]).enumerate() {
-        if session.lacks(kind, count, now.learned) {
+        if session.wants_list(kind) && session.lacks(kind, count, now.learned) {
             let method = format!("notifications/{name}/list_changed");
             // Without a stream it stays untold, and is told when one opens.
             if session.push(wire::notification(&method, b"")) {

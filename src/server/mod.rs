@@ -4,6 +4,7 @@ mod batch;
 mod dispatch;
 pub mod http;
 mod lists;
+mod modern;
 mod session;
 mod sessions;
 pub mod stdio;

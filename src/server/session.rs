@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::modern::{self, Listen};
 use crate::{
     provider::{CatalogueNews, Client, ClientFeature, ClientId, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
     wire::{Frame, Span, shallow},
@@ -37,11 +38,13 @@ pub const MAX_SUBSCRIPTIONS: usize = 1000;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
-/// The two families of protocol revisions. Both are a property of the session; the modern one comes with its own issue.
+/// The two families of protocol revisions. Modern sessions last as long as their one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Era {
     /// `initialize`, sessions, server-to-client requests: 2024-11-05 to 2025-11-25.
     Legacy,
+    /// Every request for itself: 2026-07-28.
+    Modern,
 }
 
 /// From the client's `initialize`.
@@ -64,8 +67,12 @@ pub struct Session {
     /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
     listed: [AtomicU64; 3],
     inner: Mutex<Inner>,
+    /// What its one request listens to.
+    listen: Option<Listen>,
     /// Fires when the session is over.
     pub over: CancellationToken,
+    /// Fires when its connection takes no more requests.
+    pub closing: CancellationToken,
 }
 
 #[derive(Default)]
@@ -106,13 +113,46 @@ impl Session {
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
+            listen: None,
             over: CancellationToken::new(),
+            closing: CancellationToken::new(),
         })
+    }
+
+    /// The client of one modern request: its `clientCapabilities` and `clientInfo` in `text`, and the log level it asks for.
+    pub(super) fn of_request(text: &[u8], capabilities: Span, info: Option<Span>, level: Option<&str>) -> Arc<Self> {
+        let session = Self::new(CatalogueNews::default());
+        let greeting = Greeting {
+            era: Era::Modern,
+            protocol_version: modern::VERSION,
+            client_name: info.map(|info| clipped(text, info, "name")).unwrap_or_default(),
+            client_version: info.map(|info| clipped(text, info, "version")).unwrap_or_default(),
+            features: features(text, capabilities),
+        };
+        let _ = session.greeting.set(greeting);
+        if let Some(level) = level {
+            session.set_log_level(level);
+        }
+        session
+    }
+
+    /// A modern client that listens.
+    pub(super) fn listening(now: CatalogueNews, listen: Listen) -> Arc<Self> {
+        let mut session = Self::of_request(b"{}", Span { start: 0, end: 2 }, None, None);
+        if let Some(session) = Arc::get_mut(&mut session) {
+            session.told = [now.tools, now.prompts, now.resources].map(AtomicU64::new);
+            session.listen = Some(listen);
+        }
+        session
+    }
+
+    pub(super) fn listen(&self) -> Option<&Listen> {
+        self.listen.as_ref()
     }
 
     /// `None`: it has not said `initialize`, so there is nothing to know.
     pub fn record(&self) -> Option<SessionRecord> {
-        let greeting = self.greeting.get()?;
+        let greeting = self.greeting.get().filter(|greeting| greeting.era == Era::Legacy)?;
         Some(SessionRecord {
             protocol_version: greeting.protocol_version.to_owned(),
             client_name: greeting.client_name.to_string(),
@@ -147,18 +187,13 @@ impl Session {
         let params = frame.params().unwrap_or(Span { start: 0, end: 0 });
         let text = frame.bytes();
         let place = |path: &[&str]| shallow::path(text, params, path).ok().flatten();
-        let string = |path: &[&str]| {
-            let found = place(path).and_then(|place| shallow::string(text, place)).unwrap_or_default();
-            found.chars().take(128).collect::<String>().into_boxed_str()
-        };
-        let bit = |(index, key)| u8::from(place(&["capabilities", key]).is_some()) << index;
-        let features = FEATURES.iter().map(|(feature, key)| bit((*feature as u8, *key))).sum();
+        let info = place(&["clientInfo"]);
         let greeting = Greeting {
             era: Era::Legacy,
             protocol_version,
-            client_name: string(&["clientInfo", "name"]),
-            client_version: string(&["clientInfo", "version"]),
-            features,
+            client_name: info.map(|info| clipped(text, info, "name")).unwrap_or_default(),
+            client_version: info.map(|info| clipped(text, info, "version")).unwrap_or_default(),
+            features: place(&["capabilities"]).map(|declared| features(text, declared)).unwrap_or_default(),
         };
         self.greeting.set(greeting).is_ok()
     }
@@ -223,8 +258,17 @@ impl Session {
         self.inner().stream.as_ref().is_some_and(|stream| !stream.is_closed())
     }
 
+    /// Whether it wants to hear that list number `kind` has changed.
+    pub fn wants_list(&self, kind: usize) -> bool {
+        self.listen.as_ref().is_none_or(|listen| listen.wants(kind))
+    }
+
     /// Sends on the general stream. `false`: there is none, or it is full.
     pub fn push(&self, message: Bytes) -> bool {
+        let message = match &self.listen {
+            Some(listen) => listen.mark(message),
+            None => message,
+        };
         let stream = self.inner().stream.clone();
         stream.is_some_and(|stream| stream.try_send(message).is_ok())
     }
@@ -290,6 +334,18 @@ impl Drop for Call<'_> {
     }
 }
 
+fn clipped(text: &[u8], object: Span, key: &str) -> Box<str> {
+    let place = shallow::get(text, object, key).ok().flatten();
+    let found = place.and_then(|place| shallow::string(text, place)).unwrap_or_default();
+    found.chars().take(128).collect::<String>().into_boxed_str()
+}
+
+/// One bit for each feature that is declared.
+fn features(text: &[u8], capabilities: Span) -> u8 {
+    let declared = |key| matches!(shallow::get(text, capabilities, key), Ok(Some(_)));
+    FEATURES.iter().map(|(feature, key)| u8::from(declared(key)) << (*feature as u8)).sum()
+}
+
 /// How a client declares each feature.
 const FEATURES: [(ClientFeature, &str); 3] = [
     (ClientFeature::Sampling, "sampling"),
@@ -308,7 +364,11 @@ impl Client for Session {
 
     fn wants_log(&self, level: &str) -> bool {
         let index = LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len());
-        self.log_level().is_none_or(|least| index >= usize::from(least))
+        match self.log_level() {
+            Some(least) => index >= usize::from(least),
+            // A legacy client gets what the server likes to send, a modern one nothing that it did not ask for.
+            None => self.greeting.get().is_none_or(|greeting| greeting.era == Era::Legacy),
+        }
     }
 
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,17 +24,24 @@ pub struct Sessions {
     keyless: OnceLock<Arc<Session>>,
     telemetry: Arc<Telemetry>,
     born: Instant,
+    leaving: AtomicBool,
 }
 
 struct Entry {
     session: Arc<Session>,
-    /// Seconds since `born`.
+    /// Seconds since `born`; of one that listens the greatest.
     seen: AtomicU64,
 }
 
 impl Sessions {
     pub fn new(telemetry: Arc<Telemetry>) -> Arc<Self> {
-        Arc::new(Self { by_key: Mutex::default(), keyless: OnceLock::new(), telemetry, born: Instant::now() })
+        Arc::new(Self {
+            by_key: Mutex::default(),
+            keyless: OnceLock::new(),
+            telemetry,
+            born: Instant::now(),
+            leaving: AtomicBool::new(false),
+        })
     }
 
     /// A new session under a fresh key. `None`: the system gave no random bytes.
@@ -52,6 +59,26 @@ impl Sessions {
         all.insert(key, Entry { session: session.clone(), seen: AtomicU64::new(self.now()) });
         self.count(&all);
         Some((key, session))
+    }
+
+    /// A modern client that listens, as long as it does. When the gateway leaves it is over at once.
+    pub(super) fn open_listening(&self, session: Arc<Session>) -> Option<SessionKey> {
+        let mut key = SessionKey::default();
+        getrandom::fill(&mut key).ok()?;
+        let mut all = self.all();
+        if self.leaving.load(Ordering::Relaxed) {
+            session.end();
+        }
+        all.insert(key, Entry { session, seen: AtomicU64::new(u64::MAX) });
+        Some(key)
+    }
+
+    /// The gateway leaves: what listens has its answer now.
+    pub fn end_listening(&self) {
+        let all = self.all();
+        self.leaving.store(true, Ordering::Relaxed);
+        let listening = all.values().filter(|entry| entry.session.listen().is_some());
+        listening.for_each(|entry| entry.session.end());
     }
 
     /// Every client that a key leads to.

@@ -9,7 +9,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Session, dispatch::Gateway, lists};
+use super::{
+    Session,
+    dispatch::Gateway,
+    lists,
+    modern::{self, finish},
+};
 use crate::{
     provider::Relay,
     transport::MAX_MESSAGE,
@@ -62,6 +67,8 @@ pub async fn serve(
         () = ends.finish.cancelled() => Bytes::new(),
     };
     calls.close();
+    // What would wait for ever has its answer now.
+    session.closing.cancel();
     tokio::select! {
         () = calls.wait() => {}
         () = wire.gone => {}
@@ -171,7 +178,13 @@ impl Front {
         let Ok(room) = self.room.clone().acquire_owned().await else { return };
         let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());
         self.calls.spawn(async move {
-            let answer = gateway.request(&session, &frame, relay_to(&out)).await;
+            let relay = relay_to(&out);
+            let answer = match modern::speaks(&frame) {
+                true => {
+                    gateway.modern(&session, &frame, relay).await.map(|answer| finish(frame.method(), answer).bytes)
+                }
+                false => gateway.request(&session, &frame, relay).await,
+            };
             if let Some(answer) = answer {
                 // The client is gone: nobody to tell.
                 let _ = out.send(answer).await;

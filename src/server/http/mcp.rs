@@ -1,19 +1,20 @@
-//! `POST|GET|DELETE /mcp`: streamable HTTP of the legacy era, 2025-03-26 to 2025-11-25.
+//! `POST|GET|DELETE /mcp`: streamable HTTP of the legacy era, 2025-03-26 to 2025-11-25; requests of the modern one are handed
+//! to `mcp_modern`.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 
 use super::{
-    Front, body,
+    Front, body, mcp_modern,
     negotiate::{self, Accepts},
     refusal::{McpRefusal, json_response},
-    stream::{self, Answer, CallStream, Presence},
+    stream::{self, Answer, CallStream, Presence, Reply},
 };
 use crate::{
     provider::Relay,
@@ -34,16 +35,30 @@ pub(super) async fn post(State(front): State<Arc<Front>>, request: Request) -> R
 
 /// Opens the stream of general messages.
 pub(super) async fn get(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    if negotiate::names_other_era(&headers) {
+        return only_post();
+    }
     opened(&front, &headers).into_response()
 }
 
 /// Ends the session.
 pub(super) async fn delete(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    if negotiate::names_other_era(&headers) {
+        return only_post();
+    }
     let ended = || {
         let key = negotiate::session_key(&headers)?.ok_or_else(negotiate::missing_session)?;
         if front.state.sessions.close(&key) { Ok(StatusCode::NO_CONTENT) } else { Err(negotiate::unknown_session()) }
     };
     ended().into_response()
+}
+
+/// There are no sessions and no streams of general messages in the modern era.
+fn only_post() -> Response {
+    let refusal = McpRefusal::new(StatusCode::METHOD_NOT_ALLOWED, "this protocol revision has POST only");
+    let mut response = refusal.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 async fn posted(front: Arc<Front>, request: Request) -> Outcome {
@@ -58,13 +73,17 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
         let message = "the Accept header allows neither application/json nor text/event-stream";
         return Err(McpRefusal::new(StatusCode::NOT_ACCEPTABLE, message));
     }
-    negotiate::check_version(headers)?;
     let body = body::read(headers, body).await.map_err(|e| McpRefusal::new(e.status(), &e.to_string()))?;
-    let key = negotiate::session_key(headers)?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        negotiate::check_version(headers)?;
+        let key = negotiate::session_key(headers)?;
         return batched(front, key, accepts, &body).await;
     }
     let frame = Frame::parse(body).map_err(|error| unreadable(&error))?;
+    if mcp_modern::is_modern(headers, &frame) {
+        return Ok(mcp_modern::post(front, accepts, headers, frame).await);
+    }
+    let key = negotiate::session_key(headers)?;
     if frame.kind() == FrameKind::Request && frame.method() == "initialize" {
         return initialize(&front, key, accepts, frame).await;
     }
@@ -75,8 +94,8 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
     }
     let presence = Presence { sessions: front.state.sessions.clone(), key };
     let (relay, messages) = Relay::new();
-    let answer = Box::pin(async move { front.state.gateway.request(&session, &frame, relay).await });
-    Ok(reply(answer, messages, accepts, presence).await)
+    let answer = Box::pin(async move { Some(front.state.gateway.request(&session, &frame, relay).await?.into()) });
+    Ok(reply(answer, messages, accepts, Some(presence)).await)
 }
 
 fn unreadable(error: &FrameError) -> McpRefusal {
@@ -139,16 +158,17 @@ async fn batched(front: Arc<Front>, key: Option<SessionKey>, accepts: Accepts, b
     }
     let presence = Presence { sessions: front.state.sessions.clone(), key };
     let (relay, messages) = Relay::new();
-    let answer = Box::pin(async move { batch::answer(&front.state.gateway, &session, frames, relay).await });
-    Ok(reply(answer, messages, accepts, presence).await)
+    let answer =
+        Box::pin(async move { Some(batch::answer(&front.state.gateway, &session, frames, relay).await?.into()) });
+    Ok(reply(answer, messages, accepts, Some(presence)).await)
 }
 
 /// JSON when the answer comes first; a stream when a message of the call does, or nothing for a while.
-async fn reply(
+pub(super) async fn reply(
     mut answer: Answer,
     mut messages: tokio::sync::mpsc::Receiver<Bytes>,
     accepts: Accepts,
-    presence: Presence,
+    presence: Option<Presence>,
 ) -> Response {
     if !accepts.events {
         // Nobody can get the call's messages; who would send one is told so.
@@ -164,16 +184,16 @@ async fn reply(
         answer = &mut answer => match messages.is_empty() {
             true => plain(answer),
             // They came together; the order stays.
-            false => stream::finished(stream::last_events(&mut messages, answer)),
+            false => stream::finished(stream::last_events(&mut messages, answer.map(|reply| reply.body))),
         },
         () = tokio::time::sleep(PATIENCE) => CallStream::new(answer, messages, presence).response(stream::comment()),
     }
 }
 
 /// Without an answer (the client has cancelled the call, or sent no request): accepted.
-fn plain(answer: Option<Bytes>) -> Response {
+fn plain(answer: Option<Reply>) -> Response {
     match answer {
-        Some(answer) => json_response(StatusCode::OK, answer),
+        Some(Reply { body, status }) => json_response(status, body),
         None => StatusCode::ACCEPTED.into_response(),
     }
 }

@@ -6,7 +6,7 @@ use super::refusal::McpRefusal;
 use crate::{provider::LEGACY_VERSIONS, server::SessionKey};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The kinds of body that a client takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,11 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), McpRefusal> {
     }
     let message = format!("MCP-Protocol-Version is none of {}", LEGACY_VERSIONS.join(", "));
     Err(McpRefusal::new(StatusCode::BAD_REQUEST, &message))
+}
+
+/// The header names a revision, and none of the legacy era.
+pub(super) fn names_other_era(headers: &HeaderMap) -> bool {
+    headers.get(VERSION).is_some_and(|value| LEGACY_VERSIONS.iter().all(|known| known.as_bytes() != value.as_bytes()))
 }
 
 /// `Ok(None)`: no session is named. A name that cannot be one of ours is the name of an unknown session.

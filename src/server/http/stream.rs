@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Durati
 
 use axum::{
     body::Body,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -25,8 +25,20 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
+/// A complete answer, and the status that it has when it comes alone.
+pub(super) struct Reply {
+    pub body: Bytes,
+    pub status: StatusCode,
+}
+
+impl From<Bytes> for Reply {
+    fn from(body: Bytes) -> Self {
+        Self { body, status: StatusCode::OK }
+    }
+}
+
 /// An answer on its way: a request's, or a batch's. `None`: there is none.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
 
 /// Keeps a session young that a long request or stream belongs to: its silence is counted from the end of it.
 pub(super) struct Presence {
@@ -44,14 +56,14 @@ impl Drop for Presence {
 /// The stream of one call that is still running.
 pub(super) struct CallStream {
     /// A task of its own: the call's time runs also while the client does not read. Dropping it cancels the call.
-    answer: AbortOnDropHandle<Option<Bytes>>,
+    answer: AbortOnDropHandle<Option<Reply>>,
     messages: mpsc::Receiver<Bytes>,
     beat: Interval,
-    _presence: Presence,
+    _presence: Option<Presence>,
 }
 
 impl CallStream {
-    pub fn new(answer: Answer, messages: mpsc::Receiver<Bytes>, presence: Presence) -> Self {
+    pub fn new(answer: Answer, messages: mpsc::Receiver<Bytes>, presence: Option<Presence>) -> Self {
         let answer = AbortOnDropHandle::new(tokio::spawn(answer));
         Self { answer, messages, beat: beat(), _presence: presence }
     }
@@ -73,7 +85,7 @@ impl CallStream {
             Some(message) = self.messages.recv() => (event(message), false),
             answer = &mut self.answer => {
                 // A panic in a call ends its stream without an answer.
-                (last_events(&mut self.messages, answer.ok().flatten()), true)
+                (last_events(&mut self.messages, answer.ok().flatten().map(|reply| reply.body)), true)
             }
             _ = self.beat.tick() => (COMMENT, false),
         }

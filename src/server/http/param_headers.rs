@@ -1,0 +1,135 @@
+//! `Mcp-Param-*`: arguments of a tool that its schema (`x-mcp-header`) wants repeated in headers, and their encoding.
+
+use axum::http::HeaderMap;
+
+use super::Front;
+use crate::{
+    provider::Listing,
+    wire::{Frame, Span, shallow},
+};
+
+const MARK: &str = "x-mcp-header";
+const PREFIX: &str = "mcp-param-";
+
+/// A header's value: as it stands, or `=?base64?...?=`. An `Err`: it is marked as encoded, and is not.
+pub(super) fn decode(value: &str) -> Result<String, ()> {
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(value.to_owned());
+    };
+    String::from_utf8(base64(encoded).ok_or(())?).map_err(drop)
+}
+
+/// Whether the headers say what the arguments of a call to `tool` (as clients know it) say. An `Err` tells the first that
+/// does not.
+pub(super) fn check(front: &Front, headers: &HeaderMap, frame: &Frame, tool: &str) -> Result<(), String> {
+    let index = front.state.gateway.registry.index();
+    let Some(route) = index.route(Listing::Tools, tool) else { return Ok(()) };
+    let Some(catalogue) = route.provider.catalogue() else { return Ok(()) };
+    let Some(item) = catalogue.tool(&route.name) else { return Ok(()) };
+    for (argument, header) in wanted(&item.raw) {
+        let said = frame
+            .params()
+            .and_then(|params| shallow::path(frame.bytes(), params, &["arguments", &argument]).ok().flatten());
+        let said = said.and_then(|place| spelled(frame.bytes(), place));
+        let name = format!("{PREFIX}{}", header.to_ascii_lowercase());
+        let mut values = headers.get_all(&name).iter();
+        let given = match (values.next(), values.next()) {
+            (None, _) => None,
+            (Some(value), None) => Some(value.to_str().map_err(drop).and_then(|text| decode(text.trim()))),
+            _ => return Err(format!("the header Mcp-Param-{header} stands there twice")),
+        };
+        match (said, given) {
+            (None, None) => {}
+            (Some(said), Some(Ok(given))) if said == given => {}
+            (Some(_), None) => return Err(format!("the header Mcp-Param-{header} is missing")),
+            (_, Some(Err(()))) => return Err(format!("Mcp-Param-{header} is not valid")),
+            _ => return Err(format!("Mcp-Param-{header} is not \"params.arguments.{argument}\" of the body")),
+        }
+    }
+    Ok(())
+}
+
+/// Arguments that have a header, and its name, as the tool's input schema says.
+fn wanted(tool: &[u8]) -> Vec<(String, String)> {
+    if memchr::memmem::find(tool, MARK.as_bytes()).is_none() {
+        return Vec::new();
+    }
+    let whole = shallow::root(tool).ok();
+    let properties =
+        whole.and_then(|tool_at| shallow::path(tool, tool_at, &["inputSchema", "properties"]).ok().flatten());
+    let fields = properties.and_then(|place| shallow::fields(tool, place)).unwrap_or_default();
+    let marked = fields.into_iter().filter_map(|field| {
+        let mark = shallow::get(tool, field.value, MARK).ok().flatten()?;
+        Some((field.key.into_owned(), shallow::string(tool, mark)?.into_owned()))
+    });
+    marked.collect()
+}
+
+/// An argument as a header spells it: text, or a number, `true` or `false` as they stand. `None` for null and anything else.
+fn spelled(text: &[u8], place: Span) -> Option<String> {
+    if let Some(string) = shallow::string(text, place) {
+        return Some(string.into_owned());
+    }
+    let raw = place.of(text);
+    let plain = !matches!(raw.first(), Some(b'{' | b'[' | b'"' | b'n') | None);
+    plain.then(|| String::from_utf8_lossy(raw).into_owned())
+}
+
+/// Standard alphabet, padded.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let value = |byte: u8| -> Option<u32> {
+        Some(u32::from(match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        }))
+    };
+    let bytes = text.as_bytes();
+    if bytes.len() % 4 != 0 {
+        return None;
+    }
+    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
+    if padding > 2 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
+    let (body, _) = bytes.split_at(bytes.len() - padding);
+    for chunk in body.chunks(4) {
+        let mut bits = 0;
+        for byte in chunk {
+            bits = bits << 6 | value(*byte)?;
+        }
+        bits <<= 6 * (4 - chunk.len());
+        let [_, a, b, c] = bits.to_be_bytes();
+        out.extend([a, b, c].into_iter().take(chunk.len().saturating_sub(1)));
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_as_they_stand_or_decoded_or_refused() {
+        assert_eq!(decode("Hello").as_deref(), Ok("Hello"));
+        assert_eq!(decode("=?base64?SGVsbG8=?=").as_deref(), Ok("Hello"));
+        assert_eq!(decode("=?base64?w7xiZXI=?=").as_deref(), Ok("über"));
+        assert_eq!(decode("=?base64??=").as_deref(), Ok(""));
+        assert_eq!(decode("=?base64?SGVsbG8=").as_deref(), Ok("=?base64?SGVsbG8="), "no end mark");
+        for bad in ["=?base64?SGVsbG8?=", "=?base64?SGVs!!!bG8=?=", "=?base64?====?=", "=?base64?/w==?="] {
+            assert_eq!(decode(bad), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_schema_says_which_arguments_have_headers() {
+        let tool =
+            br#"{"name":"t","inputSchema":{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"b":{}}}}"#;
+        assert_eq!(wanted(tool), [("region".to_owned(), "Region".to_owned())]);
+        assert!(wanted(br#"{"name":"t"}"#).is_empty());
+    }
+}

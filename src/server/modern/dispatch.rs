@@ -1,0 +1,97 @@
+//! What each method does in this era.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{introduction, key, listen, versions};
+use crate::{
+    config::Protocol,
+    provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
+    server::{
+        Gateway, Session,
+        dispatch::{Answer, Refusal},
+        lists,
+    },
+    wire::{self, Frame, code},
+};
+
+impl Gateway {
+    /// The answer to a request of this era, before it is made a modern one; `None` when the client cancelled it.
+    ///
+    /// `calls`: what the request's id is registered with; over HTTP a session of this request alone.
+    pub(in crate::server) async fn modern(&self, calls: &Arc<Session>, frame: &Frame, relay: Relay) -> Option<Bytes> {
+        let Some(call) = calls.begin(frame) else {
+            let message = "a request with this id is in flight already";
+            return Some(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        };
+        let cancelled = call.cancelled.clone();
+        let answer = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return None,
+            answer = self.modern_method(calls, frame, relay) => answer,
+        };
+        Some(answer.unwrap_or_else(|refusal| refusal.answer(frame)))
+    }
+
+    async fn modern_method(&self, calls: &Arc<Session>, frame: &Frame, relay: Relay) -> Answer {
+        if self.registry.snapshot().config.server.protocol == Protocol::Legacy {
+            let message = "this gateway is set to the revisions with sessions (server.protocol: legacy)".into();
+            let data = Some(json!({"supported": LEGACY_VERSIONS, "requested": introduction::version(frame)}));
+            return Err(Refusal { code: super::code::UNSUPPORTED_VERSION, message, data });
+        }
+        if !serves(frame.method()) {
+            return Err(Refusal::unknown_method(frame.method()));
+        }
+        let client = introduction::client(frame)?;
+        let caller = Caller { client: client.clone(), relay: relay.clone() };
+        match frame.method() {
+            "server/discover" => Ok(self.discover(frame)),
+            "subscriptions/listen" => listen::serve(self, calls, frame, &relay).await,
+            "tools/call" => self.call_tool(frame, caller).await,
+            "prompts/get" => self.named(frame, Listing::Prompts, "name", caller).await,
+            "resources/read" => self.read_resource(frame, caller).await,
+            "completion/complete" => self.complete(frame, caller).await,
+            method => match listing(method) {
+                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await)),
+                None => Err(Refusal::unknown_method(method)),
+            },
+        }
+    }
+
+    fn discover(&self, frame: &Frame) -> Bytes {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": versions(),
+            "capabilities": {
+                "tools": {"listChanged": true},
+                "prompts": {"listChanged": true},
+                "resources": {"subscribe": true, "listChanged": true},
+                "logging": {},
+                "completions": {},
+            },
+            "instructions": lists::instructions(&self.registry),
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {key::SERVER: {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")}},
+        });
+        wire::result(frame.id(), result.to_string().as_bytes())
+    }
+}
+
+fn serves(method: &str) -> bool {
+    const METHODS: [&str; 6] = [
+        "server/discover",
+        "subscriptions/listen",
+        "tools/call",
+        "prompts/get",
+        "resources/read",
+        "completion/complete",
+    ];
+    METHODS.contains(&method) || listing(method).is_some()
+}
+
+fn listing(method: &str) -> Option<Listing> {
+    Listing::ALL.into_iter().find(|listing| listing.method() == method)
+}
