@@ -35,7 +35,7 @@ pub(super) async fn post(State(front): State<Arc<Front>>, request: Request) -> R
 
 /// Opens the stream of general messages.
 pub(super) async fn get(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    if negotiate::names_other_era(&headers) {
+    if negotiate::names_modern_era(&headers) {
         return only_post();
     }
     opened(&front, &headers).into_response()
@@ -43,7 +43,7 @@ pub(super) async fn get(State(front): State<Arc<Front>>, headers: HeaderMap) -> 
 
 /// Ends the session.
 pub(super) async fn delete(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
-    if negotiate::names_other_era(&headers) {
+    if negotiate::names_modern_era(&headers) {
         return only_post();
     }
     let ended = || {
@@ -83,6 +83,7 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
     if mcp_modern::is_modern(headers, &frame) {
         return Ok(mcp_modern::post(front, accepts, headers, frame).await);
     }
+    negotiate::check_version(headers)?;
     let key = negotiate::session_key(headers)?;
     if frame.kind() == FrameKind::Request && frame.method() == "initialize" {
         return initialize(&front, key, accepts, frame).await;

@@ -39,7 +39,7 @@ const NAMED: [(&str, &str); 7] = [
 
 /// Whether a request is of this era: by its header, or by what it says itself.
 pub(super) fn is_modern(headers: &HeaderMap, frame: &Frame) -> bool {
-    negotiate::names_other_era(headers) || modern::speaks(frame)
+    negotiate::names_modern_era(headers) || modern::speaks(frame)
 }
 
 pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMap, frame: Frame) -> Response {

@@ -3,7 +3,10 @@
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::refusal::McpRefusal;
-use crate::{provider::LEGACY_VERSIONS, server::SessionKey};
+use crate::{
+    provider::LEGACY_VERSIONS,
+    server::{SessionKey, modern},
+};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -50,13 +53,13 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), McpRefusal> {
     if LEGACY_VERSIONS.iter().any(|known| known.as_bytes() == value.as_bytes()) {
         return Ok(());
     }
-    let message = format!("MCP-Protocol-Version is none of {}", LEGACY_VERSIONS.join(", "));
+    let message = format!("MCP-Protocol-Version is none of {}", modern::versions().join(", "));
     Err(McpRefusal::new(StatusCode::BAD_REQUEST, &message))
 }
 
-/// The header names a revision, and none of the legacy era.
-pub(super) fn names_other_era(headers: &HeaderMap) -> bool {
-    headers.get(VERSION).is_some_and(|value| LEGACY_VERSIONS.iter().all(|known| known.as_bytes() != value.as_bytes()))
+/// The header names the revision without sessions.
+pub(super) fn names_modern_era(headers: &HeaderMap) -> bool {
+    headers.get(VERSION).is_some_and(|value| value.as_bytes() == modern::VERSION.as_bytes())
 }
 
 /// `Ok(None)`: no session is named. A name that cannot be one of ours is the name of an unknown session.
