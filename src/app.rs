@@ -171,7 +171,7 @@ async fn serve(
     registry.set_own_tools(Control::new(registry.clone(), reload.clone(), telemetry.clone(), about.clone()));
     let sessions = Sessions::new(telemetry.clone());
     let client = resume(earlier, &sessions, &about, &reload);
-    let gateway = Arc::new(Gateway { registry, sessions: sessions.clone() });
+    let gateway = Arc::new(Gateway { registry, sessions: sessions.clone(), parking: Default::default() });
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about });
     let running =
         Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, wanted: None, client };

@@ -7,13 +7,14 @@
 //! | 7 | [`cli`] the command line |
 //! | 6 | [`app`] settings -> running gateway -> drained gateway |
 //! | 5 | [`server`] what clients see · [`control`] the `hangar_*` tools |
-//! | 4 | [`reload`] a config change |
+//! | 4 | [`reload`] a config change · [`bridge`] between the protocol eras |
 //! | 3 | [`registry`] the current snapshot, names and routes |
 //! | 2 | [`provider`] one provider's life |
 //! | 1 | [`transport`] one upstream connection · [`telemetry`] events, logs, metrics |
 //! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found · [`host`] processes of this machine · [`passing`] descriptors on their way |
 
 pub mod app;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -372,3 +372,97 @@ fn the_front_can_be_pinned_to_one_era() {
         gateway.stop();
     }
 }
+
+/// The test provider's question, to a client that can be asked.
+fn elicit(address: SocketAddr, more: Value) -> Value {
+    let mut parameters = json!({
+        "name": "a__elicit",
+        "arguments": {"b": 1, "a": 2},
+        "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}},
+    });
+    parameters.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    send(address, "tools/call", parameters).json().1
+}
+
+#[test]
+fn a_legacy_upstreams_question_becomes_input_required_and_the_retry_goes_on_with_the_same_call() {
+    let home = Home::new();
+    let (gateway, address) = served(&home);
+    let asked = elicit(address, json!({}))["result"].take();
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let (key, request) = asked["inputRequests"].as_object().unwrap().iter().next().unwrap();
+    assert_eq!(request["method"], "elicitation/create");
+    assert!(request["params"].is_object() && request.get("id").is_none(), "{request}");
+    let state = asked["requestState"].as_str().unwrap().to_owned();
+    let mut watcher = gateway::HttpSession::open(address);
+    let mut in_flight = || {
+        watcher.call("hangar_list", json!({}))["result"]["structuredContent"]["providers"][0]["calls_in_flight"].clone()
+    };
+    assert_eq!(in_flight(), 1, "the call is parked, not ended");
+    let answer = json!({"action": "accept", "content": {"name": "me", "n": 1.50}});
+    let responses = json!({key: answer});
+    // Another spelling of the same call is the same call.
+    let again = json!({"arguments": {"a": 2, "b": 1}, "requestState": state, "inputResponses": responses});
+    let done = elicit(address, again.clone());
+    assert_eq!(done["result"]["resultType"], "complete", "{done}");
+    let text = done["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("\"accept\"") && text.contains("me"), "the upstream got the client's answer: {text}");
+    assert_eq!(in_flight(), 0);
+    // Once.
+    let replayed = elicit(address, again);
+    assert_eq!(replayed["error"]["code"], -32602, "{replayed}");
+    assert!(replayed["error"]["message"].as_str().unwrap().contains("used before"), "{replayed}");
+    gateway.stop();
+}
+
+#[test]
+fn a_state_that_was_changed_or_is_of_another_call_is_refused_and_costs_the_call_nothing() {
+    let home = Home::new();
+    let (gateway, address) = served(&home);
+    let asked = elicit(address, json!({}))["result"].take();
+    let state = asked["requestState"].as_str().unwrap().to_owned();
+    let key = asked["inputRequests"].as_object().unwrap().keys().next().unwrap().clone();
+    let responses = json!({key: {"action": "decline"}});
+    let last = if state.ends_with('0') { "1" } else { "0" };
+    let changed = format!("{}{last}", &state[..state.len() - 1]);
+    for (bad, arguments) in
+        [(changed.as_str(), json!({"b": 1, "a": 2})), ("made-up", json!({"b": 1, "a": 2})), (&state, json!({"b": 1}))]
+    {
+        let refused =
+            elicit(address, json!({"requestState": bad, "inputResponses": responses, "arguments": arguments}));
+        assert_eq!(refused["error"]["code"], -32602, "{refused}");
+        assert!(refused["error"]["message"].as_str().unwrap().contains("was not made by this gateway"), "{refused}");
+    }
+    // Without the answer it is asked for again, under a new state.
+    let again = elicit(address, json!({"requestState": state, "inputResponses": {}}))["result"].take();
+    assert_eq!((&again["resultType"], &again["inputRequests"]), (&json!("input_required"), &asked["inputRequests"]));
+    assert_ne!(again["requestState"], asked["requestState"]);
+    let done = elicit(address, json!({"requestState": again["requestState"], "inputResponses": responses}));
+    assert!(done["result"]["content"][0]["text"].as_str().unwrap().contains("decline"), "{done}");
+    // One that is parked does not hold up a stop.
+    elicit(address, json!({}));
+    gateway.stop();
+}
+
+#[test]
+fn sampling_is_asked_for_in_the_same_way_on_stdio() {
+    let home = Home::new();
+    home.put(&config(&home.provider("a", &[], ""), UNWATCHED));
+    let gateway = Gateway::spawn(&home);
+    let call = |more: Value| {
+        let mut parameters = json!({
+            "name": "a__sample",
+            "arguments": {},
+            "_meta": {"io.modelcontextprotocol/clientCapabilities": {"sampling": {}}},
+        });
+        parameters.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        gateway.client.request("tools/call", params(parameters))["result"].take()
+    };
+    let asked = call(json!({}));
+    let (key, request) = asked["inputRequests"].as_object().unwrap_or_else(|| panic!("{asked}")).iter().next().unwrap();
+    assert_eq!(request["method"], "sampling/createMessage");
+    let answer = json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "forty-two"}});
+    let done = call(json!({"requestState": asked["requestState"], "inputResponses": {key: answer}}));
+    assert!(done["content"][0]["text"].as_str().unwrap().contains("forty-two"), "{done}");
+    gateway.stop();
+}

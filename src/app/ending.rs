@@ -37,6 +37,8 @@ impl Running {
         phase.send_replace(Phase::Refusing);
         tell_phase("accepting_ended", began);
         self.say_goodbye("the gateway is stopping");
+        // Who would come back finds nobody; the providers need not wait for them.
+        self.gateway.parking.clear();
         self.stop.send_replace(true);
         let client_ended = client.is_finished();
         let drained = async {
@@ -93,6 +95,7 @@ impl Running {
         ends.pause.cancel();
         phase.send_replace(Phase::Leaving);
         self.state.sessions.end_listening();
+        self.gateway.parking.clear();
         tell_phase("accepting_paused", began);
         let is_stdio = self.state.about.transport == "stdio";
         let mut stdio = None;

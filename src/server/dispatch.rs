@@ -10,6 +10,7 @@ use super::{
     session::{LEVELS, MAX_SUBSCRIPTIONS},
 };
 use crate::{
+    bridge::Parking,
     config::Protocol,
     provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
@@ -20,6 +21,8 @@ use crate::{
 pub struct Gateway {
     pub registry: Arc<Registry>,
     pub sessions: Arc<Sessions>,
+    /// Calls of modern clients that wait for their input.
+    pub parking: Arc<Parking>,
 }
 
 /// A refusal: JSON-RPC code, text, data.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{introduction, key, listen, versions};
+use super::{ask, introduction, key, listen, versions};
 use crate::{
     config::Protocol,
     provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
@@ -21,7 +21,12 @@ impl Gateway {
     /// The answer to a request of this era, before it is made a modern one; `None` when the client cancelled it.
     ///
     /// `calls`: what the request's id is registered with; over HTTP a session of this request alone.
-    pub(in crate::server) async fn modern(&self, calls: &Arc<Session>, frame: &Frame, relay: Relay) -> Option<Bytes> {
+    pub(in crate::server) async fn modern(
+        self: &Arc<Self>,
+        calls: &Arc<Session>,
+        frame: &Frame,
+        relay: Relay,
+    ) -> Option<Bytes> {
         let Some(call) = calls.begin(frame) else {
             let message = "a request with this id is in flight already";
             return Some(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
@@ -35,7 +40,7 @@ impl Gateway {
         Some(answer.unwrap_or_else(|refusal| refusal.answer(frame)))
     }
 
-    async fn modern_method(&self, calls: &Arc<Session>, frame: &Frame, relay: Relay) -> Answer {
+    async fn modern_method(self: &Arc<Self>, calls: &Arc<Session>, frame: &Frame, relay: Relay) -> Answer {
         if self.registry.snapshot().config.server.protocol == Protocol::Legacy {
             let message = "this gateway is set to the revisions with sessions (server.protocol: legacy)".into();
             let data = Some(json!({"supported": LEGACY_VERSIONS, "requested": introduction::version(frame)}));
@@ -45,18 +50,28 @@ impl Gateway {
             return Err(Refusal::unknown_method(frame.method()));
         }
         let client = introduction::client(frame)?;
+        if ask::concerns(frame, &client) {
+            return self.askable(&client, frame, &relay).await;
+        }
         let caller = Caller { client: client.clone(), relay: relay.clone() };
         match frame.method() {
             "server/discover" => Ok(self.discover(frame)),
             "subscriptions/listen" => listen::serve(self, calls, frame, &relay).await,
-            "tools/call" => self.call_tool(frame, caller).await,
-            "prompts/get" => self.named(frame, Listing::Prompts, "name", caller).await,
-            "resources/read" => self.read_resource(frame, caller).await,
+            method if ask::METHODS.contains(&method) => self.deliver_named(frame, caller).await,
             "completion/complete" => self.complete(frame, caller).await,
             method => match listing(method) {
                 Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await)),
                 None => Err(Refusal::unknown_method(method)),
             },
+        }
+    }
+
+    /// A call, a prompt or a resource.
+    pub(super) async fn deliver_named(&self, frame: &Frame, caller: Caller) -> Answer {
+        match frame.method() {
+            "tools/call" => self.call_tool(frame, caller).await,
+            "prompts/get" => self.named(frame, Listing::Prompts, "name", caller).await,
+            _ => self.read_resource(frame, caller).await,
         }
     }
 

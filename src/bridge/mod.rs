@@ -1,0 +1,13 @@
+//! Between the protocol eras: a call that needs its client's input in the middle, for a client that can only be asked at the
+//! end.
+//!
+//! A legacy upstream asks while the call runs (`elicitation/create`, `sampling/createMessage`). A modern client is answered
+//! `input_required` instead; the call is parked with what was asked, and the client's next request, which bears the answers and
+//! our `requestState`, goes on with it. `call` is such a call, `parking` keeps those that wait, `seal` makes their states.
+
+mod call;
+mod parking;
+mod seal;
+
+pub use call::{Ask, BridgedCall, BridgedClient, Step};
+pub use parking::{NotResumed, Parking};

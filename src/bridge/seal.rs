@@ -1,0 +1,91 @@
+//! A `requestState`: names a parked call, and cannot be made or changed by anybody else.
+
+use sha2::{Digest, Sha256};
+
+/// Of a parked call: random, used once.
+pub(super) type Handle = [u8; 16];
+/// What a state is bound to: the call that it may go on with.
+pub type Binding = [u8; 32];
+
+const PREFIX: &str = "hangar.1.";
+/// SHA-256's own.
+const BLOCK: usize = 64;
+
+/// The key of one gateway process.
+pub(super) struct Seal([u8; BLOCK]);
+
+impl Seal {
+    /// `None`: the system gives no random bytes.
+    pub(super) fn new() -> Option<Self> {
+        let mut key = [0; BLOCK];
+        getrandom::fill(&mut key).ok()?;
+        Some(Self(key))
+    }
+
+    pub(super) fn seal(&self, handle: &Handle, binding: &Binding) -> String {
+        format!("{PREFIX}{}.{}", hex(handle), hex(&self.mac(handle, binding)))
+    }
+
+    /// `None`: it is not ours, or was changed, or belongs to another call.
+    pub(super) fn open(&self, state: &str, binding: &Binding) -> Option<Handle> {
+        let (handle, _) = state.strip_prefix(PREFIX)?.split_once('.')?;
+        if handle.len() != 2 * size_of::<Handle>() {
+            return None;
+        }
+        let mut bytes = Handle::default();
+        for (byte, pair) in bytes.iter_mut().zip(handle.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        // The whole text is compared, so that there is one spelling of a state. Without regard to where they differ.
+        let wanted = self.seal(&bytes, binding);
+        let same =
+            wanted.len() == state.len() && wanted.bytes().zip(state.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0;
+        same.then_some(bytes)
+    }
+
+    /// HMAC-SHA256.
+    fn mac(&self, handle: &Handle, binding: &Binding) -> Binding {
+        let padded = |pad: u8| self.0.map(|byte| byte ^ pad);
+        let inner = Sha256::new().chain_update(padded(0x36)).chain_update(handle).chain_update(binding).finalize();
+        Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_opens_for_its_own_call_and_unchanged_only() {
+        let seal = Seal::new().unwrap();
+        let (handle, binding) = ([7; 16], [9; 32]);
+        let state = seal.seal(&handle, &binding);
+        assert_eq!(seal.open(&state, &binding), Some(handle));
+        assert_eq!(seal.open(&state, &[8; 32]), None, "another call");
+        assert_eq!(Seal::new().unwrap().open(&state, &binding), None, "another gateway");
+        for at in 0..state.len() {
+            let mut changed = state.clone().into_bytes();
+            changed[at] ^= 1;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            assert_eq!(seal.open(&changed, &binding), None, "{changed}");
+        }
+        for odd in
+            ["", "hangar.1.", "hangar.1.x.y", &state[..state.len() - 1], &format!("{state}0"), &state.to_uppercase()]
+        {
+            assert_eq!(seal.open(odd, &binding), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_mac_is_hmac_sha256() {
+        // From another implementation: key "Jefe", 48 zero bytes.
+        let mut key = [0; BLOCK];
+        key[..4].copy_from_slice(b"Jefe");
+        let mac = hex(&Seal(key).mac(&[0; 16], &[0; 32]));
+        assert_eq!(mac, "60339d578972dfddb5c74c6657a78f4bb56a24a18058f453f298eae317306f25");
+    }
+}
