@@ -1,6 +1,7 @@
 //! `Mcp-Param-*`: arguments of a tool that its schema (`x-mcp-header`) wants repeated in headers, and their encoding.
 
 use axum::http::HeaderMap;
+use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 
 use super::Front;
 use crate::{
@@ -16,7 +17,7 @@ pub(super) fn decode(value: &str) -> Result<String, ()> {
     let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(value.to_owned());
     };
-    String::from_utf8(base64(encoded).ok_or(())?).map_err(drop)
+    String::from_utf8(STANDARD.decode(encoded).map_err(drop)?).map_err(drop)
 }
 
 /// Whether the headers say what the arguments of a call to `tool` (as clients know it) say. An `Err` tells the first that
@@ -73,40 +74,6 @@ fn spelled(text: &[u8], place: Span) -> Option<String> {
     let raw = place.of(text);
     let plain = !matches!(raw.first(), Some(b'{' | b'[' | b'"' | b'n') | None);
     plain.then(|| String::from_utf8_lossy(raw).into_owned())
-}
-
-/// Standard alphabet, padded.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let value = |byte: u8| -> Option<u32> {
-        Some(u32::from(match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        }))
-    };
-    let bytes = text.as_bytes();
-    if bytes.len() % 4 != 0 {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
-    let (body, _) = bytes.split_at(bytes.len() - padding);
-    for chunk in body.chunks(4) {
-        let mut bits = 0;
-        for byte in chunk {
-            bits = bits << 6 | value(*byte)?;
-        }
-        bits <<= 6 * (4 - chunk.len());
-        let [_, a, b, c] = bits.to_be_bytes();
-        out.extend([a, b, c].into_iter().take(chunk.len().saturating_sub(1)));
-    }
-    Some(out)
 }
 
 #[cfg(test)]
