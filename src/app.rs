@@ -11,6 +11,7 @@ mod service_manager;
 pub mod signals;
 mod state_dir;
 mod stdio;
+mod sweep;
 
 use std::{
     io::{self, Write},
@@ -42,7 +43,7 @@ use crate::{
     reload::{DotenvReport, ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger},
     server::{Gateway, News, Sessions, http::HttpState},
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
-    transport::{self, Marker},
+    transport::Marker,
 };
 
 /// How long the last log lines may take to be written.
@@ -243,9 +244,8 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, dotenv, apply, stopping);
     let reloader = tokio::spawn(reloader.run());
-    let sweeping = marker.clone();
-    // Ends by itself; an engine that is slow must not hold up the start.
-    tokio::spawn(async move { transport::sweep_containers(&sweeping).await });
+    // Shims and engines take their time; they must not hold up the start.
+    tokio::spawn(sweep::sweep(state_dir.sweep_lock(), marker.clone()));
     let news = News { updates, started };
     StartedCore { registry, reload, reloader, telemetry, news, marker, stop }
 }

@@ -26,6 +26,15 @@ impl StateDir {
         self.0.as_ref().map(|dir| dir.join("catalogues"))
     }
 
+    pub fn sweep_lock(&self) -> Option<PathBuf> {
+        // Its directory is there once the instance has been written.
+        self.0.as_ref().map(|dir| dir.join("sweep.lock")).filter(|_| self.remembers())
+    }
+
+    fn remembers(&self) -> bool {
+        self.0.as_ref().is_some_and(|dir| dir.join("instance").is_file())
+    }
+
     /// Random, made once per state directory: children bear it, so that what is left of a dead gateway can be told from
     /// other people's processes.
     pub fn instance(&self) -> Arc<str> {

@@ -31,6 +31,11 @@ impl Owner {
         self.started.is_some() && *self == Self::ours()
     }
 
+    /// What it has left may go: it is dead, or it was this process in an earlier life.
+    pub fn is_gone(&self) -> bool {
+        self.is_dead() || self.is_this_process()
+    }
+
     /// It is certainly gone. In doubt it lives: another pid namespace cannot be looked into from here, and another boot may
     /// be another machine's (a boot of this one has ended its processes and containers anyway).
     pub fn is_dead(&self) -> bool {

@@ -1,9 +1,10 @@
-//! Ends what no shim ends any more: processes that outlived their shim, found by the marker in their environment.
+//! Ends what no gateway ends any more: processes found by the marker in their environment, never by program name.
 //!
-//! Never by program name. A descendant that cleared its environment and whose shim was killed is the one that escapes.
-//! Outside Linux nothing is found.
+//! A descendant that cleared its environment and whose shim was killed is the one that escapes. Outside Linux nothing is
+//! found.
 
 use std::{
+    collections::BTreeSet,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -11,59 +12,99 @@ use std::{
 use rustix::process::Signal;
 
 use super::{Marker, shim};
-use crate::host::{self, Environ, Process};
+use crate::host::{self, Environ, Owner, Process};
 
-/// Set for the processes of one connection alone.
-pub(super) const CONNECTION: &str = "HANGAR_CONNECTION";
 pub(super) const INSTANCE: &str = "HANGAR_INSTANCE";
 pub(super) const GENERATION: &str = "HANGAR_GENERATION";
+pub(super) const PROVIDER: &str = "HANGAR_PROVIDER";
+/// The gateway itself, so that it can be told whether it is dead: see [`Owner`].
+pub(super) const OWNER: &str = "HANGAR_OWNER";
+/// Set for the processes of one connection alone.
+pub(super) const CONNECTION: &str = "HANGAR_CONNECTION";
 
-/// A shim that is told to kill is gone within milliseconds; what SIGKILL does not end is left after this.
-const LIMIT: Duration = Duration::from_secs(2);
+/// The longest `stop.term_s` that there can be, and what a shim takes for SIGKILL.
+const LADDER: Duration = Duration::from_secs(60);
+/// What SIGKILL does not end is left after this.
+const KILL: Duration = Duration::from_secs(2);
+/// Between two looks, first and later: each reads all of `/proc`.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY_LATER: Duration = Duration::from_millis(100);
+/// One look may miss a process that is just becoming another program.
+const LOOKS_IN_VAIN: u32 = 2;
 
-/// Ends every process of earlier gateways of this instance; the number of processes found. Blocks for up to 2 s.
-///
-/// To be called at start, while the instance lock is held: only then is every other generation a dead one.
+/// Ends what is left of gateways of this instance that are certainly gone, or that were this very process in an earlier
+/// life; the number of processes that were told to go. Blocks for as long as the shims among them take.
 pub fn sweep(marker: &Marker) -> usize {
-    end(|environ| {
-        environ.get(INSTANCE) == Some(&*marker.instance) && environ.get(GENERATION) != Some(&*marker.generation)
+    let left_over = |environ: &Environ| {
+        environ.get(INSTANCE) == Some(&*marker.instance)
+            && environ.get(GENERATION).is_some_and(|generation| generation != &*marker.generation)
+            && environ.get(OWNER).and_then(|owner| owner.parse::<Owner>().ok()).is_some_and(|o| o.is_gone())
+    };
+    end(left_over, LADDER, |found, signal| {
+        let provider = found.environ.get(PROVIDER).unwrap_or_default();
+        tracing::info!(provider, pid = found.process.pid, signal, "process_swept");
     })
 }
 
 /// Ends what is left of one connection whose shim is gone. Blocks for up to 2 s.
 pub(super) fn sweep_connection(id: &str) -> usize {
-    end(|environ| environ.get(CONNECTION) == Some(id))
+    end(|environ| environ.get(CONNECTION) == Some(id), KILL, |_, _| {})
 }
 
-fn end(test: impl Fn(&Environ) -> bool) -> usize {
+/// A process that bears a marker.
+struct Found {
+    process: Process,
+    environ: Environ,
+    /// Ends everything below it before it goes.
+    shim: bool,
+}
+
+fn end(test: impl Fn(&Environ) -> bool, limit: Duration, tell: impl Fn(&Found, &'static str)) -> usize {
     let start = Instant::now();
-    let mut most = 0;
+    let (mut told, mut in_vain) = (BTreeSet::new(), 0);
     loop {
         let found = marked(&test);
-        most = most.max(found.len());
-        if found.is_empty() || start.elapsed() > LIMIT {
-            return most;
+        in_vain = if found.is_empty() { in_vain + 1 } else { 0 };
+        if in_vain == LOOKS_IN_VAIN || start.elapsed() > limit {
+            return told.len();
         }
-        let shims: Vec<_> = found.iter().filter(|p| is_shim(p.pid)).collect();
-        // A living shim knows its descendants better than any marker does.
-        let signal = if shims.is_empty() { Signal::KILL } else { Signal::QUIT };
-        for process in if shims.is_empty() { found.iter().collect() } else { shims } {
-            process.signal(signal);
+        let sheltered: BTreeSet<_> = found.iter().filter(|f| f.shim).filter_map(Found::connection).collect();
+        for one in &found {
+            if one.shim {
+                // Its server gets SIGTERM from it, and its time; SIGKILL comes from it, too.
+                if told.insert(one.process) {
+                    tell(one, "SIGTERM");
+                    one.process.signal(Signal::TERM);
+                }
+            } else if one.connection().is_none_or(|connection| !sheltered.contains(connection)) {
+                // A living shim knows its descendants better than any marker does; these have none any more.
+                if told.insert(one.process) {
+                    tell(one, "SIGKILL");
+                }
+                one.process.signal(Signal::KILL);
+            }
         }
-        sleep(LOOK_EVERY);
+        sleep(if start.elapsed() < KILL { LOOK_EVERY } else { LOOK_EVERY_LATER });
     }
 }
 
 /// All processes of ours, but this one, whose first environment satisfies `test`.
-fn marked(test: impl Fn(&Environ) -> bool) -> Vec<Process> {
+fn marked(test: impl Fn(&Environ) -> bool) -> Vec<Found> {
     let own = std::process::id();
     let others = host::pids().into_iter().filter(|pid| *pid != own);
-    // The start time first: if the number is given away in between, no signal is sent.
-    others.filter_map(Process::of).filter(|p| host::environ(p.pid).is_some_and(|environ| test(&environ))).collect()
+    others
+        .filter_map(|pid| {
+            // The start time first: if the number is given away in between, no signal is sent.
+            let process = Process::of(pid)?;
+            let environ = host::environ(pid).filter(&test)?;
+            let second = host::arguments(pid).and_then(|line| line.into_iter().nth(1));
+            Some(Found { process, environ, shim: second.as_deref() == Some(shim::COMMAND.as_bytes()) })
+        })
+        .collect()
 }
 
-/// It is a shim, which ends everything below it before it goes.
-fn is_shim(pid: u32) -> bool {
-    host::arguments(pid).is_some_and(|line| line.get(1).is_some_and(|word| word == shim::COMMAND.as_bytes()))
+impl Found {
+    fn connection(&self) -> Option<&str> {
+        self.environ.get(CONNECTION)
+    }
 }

@@ -1,4 +1,5 @@
 //! The truth about processes, read from `/proc`.
+#![allow(dead_code, reason = "each test binary uses its own part of the harness")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -27,6 +28,11 @@ pub fn bearing(marks: [&str; 2]) -> Vec<(u32, String)> {
         })
         .map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")))
         .collect()
+}
+
+/// The parent of a running process.
+pub fn parent(pid: u32) -> u32 {
+    being::stat(pid).and_then(|fields| fields.get(1)?.parse().ok()).expect("it runs")
 }
 
 /// Sends a signal by number, without caring whether it arrives.

@@ -41,5 +41,5 @@ pub async fn sweep(marker: &Marker) -> usize {
 fn is_left_over(container: &ContainerSummary, marker: &Marker) -> bool {
     let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let owner = label(OWNER).and_then(|owner| owner.parse::<Owner>().ok());
-    label(GENERATION) != Some(&*marker.generation) && owner.is_some_and(|o| o.is_dead() || o.is_this_process())
+    label(GENERATION) != Some(&*marker.generation) && owner.is_some_and(|owner| owner.is_gone())
 }

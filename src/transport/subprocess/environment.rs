@@ -11,7 +11,8 @@ use rustix::fs::{Access, access};
 
 use crate::{
     config::{Environment, InheritEnv, OWN_PROGRAM, ProviderName},
-    transport::{Marker, TransportError, shim},
+    host::Owner,
+    transport::{Marker, TransportError, shim, sweep},
 };
 
 /// Sorted, so that the same configuration gives the same environment.
@@ -67,10 +68,12 @@ pub(super) fn build(
     for (key, secret) in files.chain(&spec.env) {
         variables.insert(key.into(), secret.expose().into());
     }
+    let owner = Owner::ours().to_string();
     let markers = [
-        ("HANGAR_INSTANCE", &*marker.instance),
-        ("HANGAR_GENERATION", &*marker.generation),
-        ("HANGAR_PROVIDER", name.as_str()),
+        (sweep::INSTANCE, &*marker.instance),
+        (sweep::GENERATION, &*marker.generation),
+        (sweep::PROVIDER, name.as_str()),
+        (sweep::OWNER, &*owner),
     ];
     variables.extend(markers.map(|(key, value)| (key.into(), value.into())));
     variables
