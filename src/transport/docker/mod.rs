@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     config::{DockerSpec, ProviderName, StopTimes},
-    host::Owner,
     wire::Lines,
 };
 use container::{Container, remove};
@@ -33,6 +32,7 @@ mod engine;
 mod fate;
 mod image;
 mod keeper;
+pub(super) mod labels;
 mod outbox;
 mod settings;
 mod sweep;
@@ -59,7 +59,7 @@ pub(super) async fn open(
 ) -> Result<Connection, TransportError> {
     let engine = Engine::connect().await?;
     let parent = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let body = settings::container(name, spec, marker, &Owner::ours().to_string(), parent);
+    let body = settings::container(name, spec, marker, parent);
     let birth = Birth {
         engine,
         name: format!("hangar-{name}-{:08x}", fastrand::u32(..)),

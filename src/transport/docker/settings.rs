@@ -11,17 +11,11 @@ use std::{
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use rustix::process::{getegid, geteuid};
 
+use super::labels;
 use crate::{
     config::{ContainerUser, DockerSpec, Environment, InheritEnv, ProviderName, Volume},
     transport::Marker,
 };
-
-pub(super) const MANAGED: &str = "hangar.managed";
-pub(super) const INSTANCE: &str = "hangar.instance";
-pub(super) const GENERATION: &str = "hangar.generation";
-const PROVIDER: &str = "hangar.provider";
-/// The gateway that made it: see [`crate::host::Owner`].
-pub(super) const OWNER: &str = "hangar.owner";
 
 /// The only place that can be written to beside the volumes.
 const TMP: &str = "/tmp";
@@ -38,16 +32,8 @@ pub(super) fn container(
     name: &ProviderName,
     spec: &DockerSpec,
     marker: &Marker,
-    owner: &str,
     parent: impl Iterator<Item = (String, String)>,
 ) -> ContainerCreateBody {
-    let labels = [
-        (MANAGED, "true"),
-        (INSTANCE, &*marker.instance),
-        (PROVIDER, name.as_str()),
-        (GENERATION, &*marker.generation),
-        (OWNER, owner),
-    ];
     let filled = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let variables = environment(&spec.environment, parent);
     ContainerCreateBody {
@@ -56,7 +42,7 @@ pub(super) fn container(
         entrypoint: filled(&spec.entrypoint),
         env: Some(variables.into_iter().map(|(key, value)| format!("{key}={value}")).collect()),
         user: spec.user.as_ref().map(user),
-        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        labels: Some(labels::of(name, marker).map(|(key, value)| (key.to_owned(), value)).into()),
         tty: Some(false),
         open_stdin: Some(true),
         stdin_once: Some(true),
@@ -156,7 +142,7 @@ mod tests {
         let marker = Marker { instance: "i".into(), generation: "g".into() };
         let parent = [("PATH", "/bin"), ("TOKEN", "t"), ("HANGAR_X", "x"), ("LANG", "C")];
         let parent = parent.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
-        container(&ProviderName::new("search").unwrap(), spec, &marker, "o", parent)
+        container(&ProviderName::new("search").unwrap(), spec, &marker, parent)
     }
 
     #[test]

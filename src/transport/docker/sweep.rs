@@ -5,7 +5,7 @@ use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsB
 use super::{
     container::remove,
     engine::{Engine, told},
-    settings::{GENERATION, INSTANCE, MANAGED, OWNER},
+    labels::{GENERATION, INSTANCE, MANAGED, OWNER},
 };
 use crate::{host::Owner, transport::Marker};
 

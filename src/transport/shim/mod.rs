@@ -29,14 +29,17 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::{ExitCause, handover};
+use super::{ExitCause, handover, sweep::CONNECTION};
+use aftermath::Aftermath;
 use handover::{Handed, Report};
 
+pub(super) mod aftermath;
 mod descendants;
 mod ladder;
 mod signals;
 
-/// `hangar __shim NAME GRACE_MS TERM_MS PROGRAM ARGV0 [ARG...]`, standard input = the control socket.
+/// `hangar __shim NAME GRACE_MS TERM_MS GLOBALS PROGRAM ARGV0 [ARG...]`, standard input = the control socket. GLOBALS: of a
+/// `docker run ...` the number of words before `run`, else `-`.
 pub(super) const COMMAND: &str = "__shim";
 /// `hangar __shim-exec SHIM_PID PROGRAM ARGV0 [ARG...]`: becomes the server.
 const EXEC_COMMAND: &str = "__shim-exec";
@@ -60,6 +63,8 @@ pub fn entry() -> Option<ExitCode> {
 
 struct Arguments {
     times: Times,
+    /// The server is a `docker run ...`: the number of words before `run`.
+    globals: Option<usize>,
     program: OsString,
     argv0: OsString,
     args: Vec<OsString>,
@@ -78,7 +83,13 @@ fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return complain(USAGE, "this is an internal command of hangar");
     };
     match Server::start(&arguments) {
-        Ok((server, signals)) => exit_code(ladder::Ladder::new(server, arguments.times, signals).run()),
+        Ok((server, signals)) => {
+            let status = ladder::Ladder::new(server, arguments.times, signals).run();
+            if let Some(aftermath) = arguments.aftermath() {
+                aftermath.clear(status.is_some_and(|status| status.code().is_some()));
+            }
+            exit_code(status)
+        }
         Err(Unstarted { code, text, control }) => {
             if let Some(control) = control {
                 handover::tell(&control, &Report::Failed(text));
@@ -217,11 +228,18 @@ fn signal_group(leader: Pid, signal: Signal) {
 // === impl Arguments ===
 
 impl Arguments {
+    fn aftermath(&self) -> Option<Aftermath> {
+        let connection = std::env::var_os(CONNECTION)?;
+        let globals = self.args.get(..self.globals?)?.to_vec();
+        Some(Aftermath { program: self.program.clone(), globals, connection, environment: None })
+    }
+
     fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Self> {
         // The provider's name: only for those who read `ps`.
         let _name = args.next()?;
         let mut millis = || Some(Duration::from_millis(args.next()?.to_str()?.parse().ok()?));
         let times = Times { grace: millis()?, term: millis()? };
-        Some(Self { times, program: args.next()?, argv0: args.next()?, args: args.collect() })
+        let globals = args.next()?.to_str()?.parse().ok();
+        Some(Self { times, globals, program: args.next()?, argv0: args.next()?, args: args.collect() })
     }
 }

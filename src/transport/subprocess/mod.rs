@@ -21,13 +21,16 @@ use tokio::{
 use super::{
     Connection, Inbound, Marker, OutputRing, TransportError,
     handover::{self, Handed, Report},
-    shim, sweep,
+    shim::{self, aftermath::Aftermath},
+    sweep,
 };
 use crate::config::{ProviderName, StopTimes, SubprocessSpec};
+use container_tool::Run;
 use environment::Variables;
 use outbox::{Bounds, Outbox};
 use process::{Process, Reports};
 
+mod container_tool;
 mod environment;
 mod intake;
 mod outbox;
@@ -56,10 +59,22 @@ pub(super) async fn open(
     let mut variables = environment::build(&spec.environment, std::env::vars_os(), name, marker);
     let id = format!("{:016x}", fastrand::u64(..));
     variables.insert(sweep::CONNECTION.into(), id.clone().into());
-    let argv0 = spec.argv.first().ok_or_else(|| TransportError::Open("the command is empty".into()))?;
+    let run = Run::find(&spec.argv);
+    let argv = match &run {
+        Some(run) => run.adopted(&spec.argv, name, marker, &id),
+        None => spec.argv.clone(),
+    };
+    let argv0 = argv.first().ok_or_else(|| TransportError::Open("the command is empty".into()))?;
     let program = environment::resolve(argv0, &variables, &spec.cwd)?;
     let mut shim = shim_command(name, stop)?;
-    shim.arg(program).args(&spec.argv).current_dir(&spec.cwd);
+    let globals = run.as_ref().map_or_else(|| "-".to_owned(), |run| run.globals.to_string());
+    shim.arg(globals).arg(&program).args(&argv).current_dir(&spec.cwd);
+    let aftermath = run.map(|run| Aftermath {
+        program: program.into(),
+        globals: argv.iter().skip(1).take(run.globals).map(Into::into).collect(),
+        connection: id.clone().into(),
+        environment: Some(variables.clone()),
+    });
 
     let Spawned { child, control, stdin, stdout, stderr } = spawn(shim, variables)
         .map_err(|e| TransportError::Open(format!("the shim of the server could not be started: {e}")))?;
@@ -76,7 +91,7 @@ pub(super) async fn open(
     };
     let stdout = tokio::spawn(intake::read_messages(stdout, inbound, Arc::clone(&output)));
     let stderr = tokio::spawn(intake::read_stderr(stderr, output));
-    let process = Process::new(Outbox::new(stdin, Bounds::default()), commands, pid, id);
+    let process = Process::new(Outbox::new(stdin, Bounds::default()), commands, pid, id, aftermath);
     Ok(process.connect(child, reports, stdout, stderr))
 }
 

@@ -26,6 +26,7 @@ use super::outbox::{Outbox, WriterEnd};
 use crate::transport::{
     Close, Connection, Exit, ExitCause, Link, Rung, TransportError,
     handover::{Report, TERM_NOW},
+    shim::aftermath::Aftermath,
     sweep,
 };
 
@@ -43,6 +44,8 @@ pub(super) struct Process {
     pid: u32,
     /// In the environment of everything the server starts.
     id: String,
+    /// What has to be cleared away when the shim cannot.
+    aftermath: Option<Arc<Aftermath>>,
     /// It was asked to stop.
     asked: AtomicBool,
     /// Why we ended it, when it was its own fault.
@@ -62,8 +65,15 @@ struct Intake {
 }
 
 impl Process {
-    pub(super) fn new(outbox: Outbox, commands: OwnedWriteHalf, pid: u32, id: String) -> Arc<Self> {
-        Arc::new(Self { outbox, commands, pid, id, asked: AtomicBool::new(false), fault: OnceLock::new() })
+    pub(super) fn new(
+        outbox: Outbox,
+        commands: OwnedWriteHalf,
+        pid: u32,
+        id: String,
+        aftermath: Option<Aftermath>,
+    ) -> Arc<Self> {
+        let (asked, fault) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(Self { outbox, commands, pid, id, aftermath: aftermath.map(Arc::new), asked, fault })
     }
 
     pub(super) fn connect(
@@ -152,8 +162,12 @@ impl Process {
         self.outbox.close();
         if ended.is_none() {
             // Killed: it could not end what is below it. The server itself died with it.
-            let id = self.id.clone();
-            let _ = tokio::task::spawn_blocking(move || sweep::sweep_connection(&id)).await;
+            let (id, aftermath) = (self.id.clone(), self.aftermath.clone());
+            let sweep = move || {
+                sweep::sweep_connection(&id);
+                aftermath.inspect(|aftermath| aftermath.clear(false));
+            };
+            let _ = tokio::task::spawn_blocking(sweep).await;
         }
         intake.finish(deaf != Deaf::No).await;
         let cause = self.cause(ended).unwrap_or_else(|| ExitCause::Lost(unreported(status.ok())));
@@ -272,7 +286,12 @@ mod tests {
         let child = tokio::process::Command::new("true").spawn().unwrap();
         let (stdout, stderr) = (tokio::spawn(async { sleep(Duration::from_secs(60)).await }), tokio::spawn(async {}));
         (
-            Process::new(outbox, commands, 1, "test".into()).connect(child, Reports::new(reports), stdout, stderr),
+            Process::new(outbox, commands, 1, "test".into(), None).connect(
+                child,
+                Reports::new(reports),
+                stdout,
+                stderr,
+            ),
             heard,
             server,
         )
