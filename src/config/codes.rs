@@ -63,6 +63,7 @@ codes! {
     ADDRESS = "HGR0311", Partly, "a bad host, address or origin";
     BAD_TEXT = "HGR0312", Partly, "a text that is empty or has characters it cannot have";
     MEMORY = "HGR0313", Partly, "a bad amount of memory";
+    CAPABILITY = "HGR0314", Partly, "no kernel capability";
     STOP_TIMES = "HGR0314", No, "stop times that are too long together";
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
 

@@ -130,6 +130,10 @@ fn docker_diff(old: &DockerSpec, new: &DockerSpec, names: &mut Names) {
         network,
         user,
         read_only,
+        tmpfs,
+        cap_add,
+        no_new_privileges,
+        init,
         resources,
         pull,
     } = old;
@@ -141,6 +145,10 @@ fn docker_diff(old: &DockerSpec, new: &DockerSpec, names: &mut Names) {
     names.field("network", network, &new.network);
     names.field("user", user, &new.user);
     names.field("read_only", read_only, &new.read_only);
+    names.field("tmpfs", tmpfs, &new.tmpfs);
+    names.field("cap_add", cap_add, &new.cap_add);
+    names.field("no_new_privileges", no_new_privileges, &new.no_new_privileges);
+    names.field("init", init, &new.init);
     names.field("resources", resources, &new.resources);
     names.field("pull", pull, &new.pull);
 }

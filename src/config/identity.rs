@@ -52,6 +52,10 @@ fn feed_docker(docker: &DockerSpec, sink: &mut dyn FnMut(&[u8])) {
         network,
         user,
         read_only,
+        tmpfs,
+        cap_add,
+        no_new_privileges,
+        init,
         resources,
         pull: _,
     } = docker;
@@ -61,6 +65,7 @@ fn feed_docker(docker: &DockerSpec, sink: &mut dyn FnMut(&[u8])) {
     environment.feed(sink);
     // Debug of these types is total and holds no secret.
     sink(format!("{volumes:?} {network} {user:?} {read_only} {resources:?}").as_bytes());
+    sink(format!("{tmpfs} {cap_add:?} {no_new_privileges} {init}").as_bytes());
 }
 
 impl Environment {

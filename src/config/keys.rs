@@ -48,12 +48,15 @@ pub(super) enum Shape {
     Seconds {
         min: f64,
     },
+    /// 0 is allowed beside what is at least `min`.
     Decimal {
         min: f64,
         max: f64,
     },
-    /// Bytes as a number, or `512m`.
-    Memory,
+    /// Bytes as a number, or `512m`; 0 is allowed beside what is at least `min`.
+    Memory {
+        min: u64,
+    },
     Choice(&'static [Word]),
     /// `filled`: `[]` is refused.
     List {
@@ -200,7 +203,14 @@ pub(super) static PROVIDER: Section = Section {
         .only(DOCKER)
         .nullable(),
         key("read_only", Shape::Flag, "true", "Mount the container's root file system read-only.").only(DOCKER),
-        key("resources", Shape::Fields(&RESOURCES), "{}", "Limits of the container.").only(DOCKER),
+        key("tmpfs", Shape::Memory { min: 64 << 10 }, "\"64m\"", "Size of `/tmp`, in memory, where the root file system is read-only; 0 = none.")
+            .only(DOCKER)
+            .nullable(),
+        key("cap_add", list(&Shape::Text(&rules::CAPABILITY)), "[]", "Kernel capabilities the container gets; without any it has none.")
+            .only(DOCKER),
+        key("no_new_privileges", Shape::Flag, "true", "Keep set-uid programs in the container from gaining privileges.").only(DOCKER),
+        key("init", Shape::Flag, "true", "Run a small init as process 1, which hands signals on and reaps.").only(DOCKER),
+        key("resources", Shape::Fields(&RESOURCES), "{}", "Limits of the container; 0 = unlimited.").only(DOCKER),
         key(
             "pull",
             Shape::Choice(&[word("missing"), word("always"), word("never")]),
@@ -268,18 +278,19 @@ static TOOLS: Section = Section {
 
 static RESOURCES: Section = Section {
     id: "resources",
-    about: "Limits of a container.",
+    about: "Limits of a container; 0 = unlimited.",
     selector: None,
     keys: &[
         key(
             "memory",
-            Shape::Memory,
+            Shape::Memory { min: 6 << 20 },
             "\"512m\"",
-            "Bytes, or a number with `k`, `m`, `g` or `t` (powers of 1024). At least `6m`.",
+            "Bytes, or a number with `k`, `m`, `g` or `t` (powers of 1024). At least `6m`; 0 = unlimited.",
         )
         .nullable(),
-        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "1.0", "Cores; 0.5 is half a core.").nullable(),
-        key("pids", Shape::Whole { min: 1, max: 4_194_304 }, "128", "Processes and threads.").nullable(),
+        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "1.0", "Cores; 0.5 is half a core; 0 = unlimited.")
+            .nullable(),
+        key("pids", Shape::Whole { min: 0, max: 4_194_304 }, "128", "Processes and threads; 0 = unlimited.").nullable(),
     ],
 };
 
@@ -404,7 +415,7 @@ impl Shape {
             Shape::Whole { .. } => "a whole number",
             Shape::Seconds { .. } => "a number of seconds",
             Shape::Decimal { .. } => "a number",
-            Shape::Memory => "an amount of memory such as 512m",
+            Shape::Memory { .. } => "an amount of memory such as 512m",
             Shape::Choice(_) => "one word",
             Shape::List { .. } => "a list",
             Shape::FlagOrNames(_) => "true, false or a list of names",

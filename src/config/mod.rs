@@ -22,6 +22,7 @@ mod mounts;
 mod normalize;
 mod problem;
 mod raw;
+mod relaxed;
 mod rules;
 mod scalar;
 mod schema;
@@ -29,6 +30,7 @@ mod shape;
 mod substitute;
 mod validate;
 mod variables;
+mod volumes;
 
 pub use codes::{CODES, InSchema};
 pub use diff::diff;
@@ -38,6 +40,7 @@ pub use locate::locate;
 pub use model::*;
 pub use problem::{Code, Place, Problem};
 pub use schema::{document, schema};
+pub use volumes::refusal as volume_refusal;
 
 use std::{
     ffi::OsString,

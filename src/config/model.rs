@@ -124,6 +124,12 @@ pub struct DockerSpec {
     pub network: String,
     pub user: Option<ContainerUser>,
     pub read_only: bool,
+    /// Bytes of `/tmp` where the root file system is read-only; 0: none.
+    pub tmpfs: u64,
+    /// In capitals, without `CAP_`, sorted.
+    pub cap_add: Vec<String>,
+    pub no_new_privileges: bool,
+    pub init: bool,
     pub resources: Resources,
     pub pull: Pull,
 }
@@ -143,7 +149,7 @@ pub enum ContainerUser {
     Named(String),
 }
 
-/// Never without a limit; the defaults are those of CONTRACT section 1.
+/// 0: without a limit. The defaults are those of CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resources {
     /// Bytes, swap included.

@@ -17,6 +17,7 @@ use super::{
     load::{Load, home_help},
     raw::At,
     validate::{self, Commands},
+    volumes,
 };
 
 /// Builds the normal form. With problems reported on the way the result is only fit for finding more of them.
@@ -177,11 +178,15 @@ fn docker(load: &mut Load<'_>, fields: &Fields, machine: bool) -> DockerSpec {
         args_at,
         entrypoint: texts(fields.list("entrypoint")),
         environment: environment(load, fields, machine),
-        volumes: volumes(load, fields, machine),
+        volumes: mounts(load, fields, machine),
         network: text("network").unwrap_or_else(|| "none".to_owned()),
         user: text("user")
             .map(|user| if user == "current" { ContainerUser::Current } else { ContainerUser::Named(user) }),
         read_only: fields.flag("read_only").unwrap_or(true),
+        tmpfs: fields.whole("tmpfs").unwrap_or(DockerSpec::TMPFS),
+        cap_add: capabilities(texts(fields.list("cap_add"))),
+        no_new_privileges: fields.flag("no_new_privileges").unwrap_or(true),
+        init: fields.flag("init").unwrap_or(true),
         resources: Resources {
             memory: resources.whole("memory").unwrap_or(limits.memory),
             cpu: resources.decimal("cpu").unwrap_or(limits.cpu),
@@ -195,7 +200,7 @@ fn docker(load: &mut Load<'_>, fields: &Fields, machine: bool) -> DockerSpec {
     }
 }
 
-fn volumes(load: &mut Load<'_>, fields: &Fields, machine: bool) -> Vec<Volume> {
+fn mounts(load: &mut Load<'_>, fields: &Fields, machine: bool) -> Vec<Volume> {
     let mark = load.enter("volumes");
     let mut out: Vec<Volume> = Vec::new();
     for (index, item) in fields.list("volumes").iter().enumerate() {
@@ -208,7 +213,7 @@ fn volumes(load: &mut Load<'_>, fields: &Fields, machine: bool) -> Vec<Volume> {
             container: absolute(Path::new("/"), container),
             read_only: parts.next() == Some("ro"),
         };
-        validate::volume(load, &volume, &out, at, machine);
+        volumes::check(load, &volume, &out, at, machine);
         out.push(volume);
         load.leave(inner);
     }
@@ -373,6 +378,13 @@ fn logging(fields: &Fields) -> LoggingSettings {
 
 fn texts(items: &[Item]) -> Vec<String> {
     items.iter().filter_map(|item| Some(item.text()?.0.text.clone())).collect()
+}
+
+fn capabilities(mut list: Vec<String>) -> Vec<String> {
+    list.iter_mut().for_each(|name| *name = name.strip_prefix("CAP_").unwrap_or(name).to_owned());
+    list.sort();
+    list.dedup();
+    list
 }
 
 /// For lists whose order means nothing.

@@ -85,6 +85,13 @@ pub(super) fn memory(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// As [`memory`] reads it, in the largest unit that divides it.
+pub(super) fn shown_memory(bytes: u64) -> String {
+    let units = [(40, "t"), (30, "g"), (20, "m"), (10, "k")];
+    let fits = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    fits.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +122,9 @@ mod tests {
         assert_eq!(memory("512m"), Some(512 << 20));
         assert_eq!(memory("1G"), Some(1 << 30));
         assert_eq!(memory("7"), Some(7));
+        for text in ["512m", "1g", "7", "1536k", "0"] {
+            assert_eq!(shown_memory(memory(text).unwrap()), text);
+        }
         for bad in ["", "m", "1.5g", "-1m", "1x", "99999999999t", "1 g"] {
             assert_eq!(memory(bad), None, "{bad}");
         }

@@ -143,9 +143,11 @@ fn value(shape: &Shape) -> Value {
         Shape::Flag => or_reference(json!({"type": "boolean"})),
         Shape::Whole { min, max } => or_reference(json!({"type": "integer", "minimum": min, "maximum": max})),
         Shape::Seconds { min } => or_reference(json!({"type": "number", "minimum": min, "maximum": MAX_SECONDS})),
-        Shape::Decimal { min, max } => or_reference(json!({"type": "number", "minimum": min, "maximum": max})),
-        Shape::Memory => or_reference(json!({
-            "anyOf": [{"type": "integer", "minimum": 6 << 20}, {"type": "string", "pattern": "^[0-9]+[kKmMgGtT]?[bB]?$"}],
+        Shape::Decimal { min, max } => or_reference(json!({
+            "anyOf": [{"const": 0}, {"type": "number", "minimum": min, "maximum": max}],
+        })),
+        Shape::Memory { min } => or_reference(json!({
+            "anyOf": [{"const": 0}, {"type": "integer", "minimum": min}, {"type": "string", "pattern": "^[0-9]+[kKmMgGtT]?[bB]?$"}],
         })),
         Shape::Choice(words) => or_reference(json!({"enum": words.iter().map(|word| word.word).collect::<Vec<_>>()})),
         Shape::List { of, filled: false } => json!({"type": ["array", "null"], "items": value(of)}),

@@ -330,8 +330,8 @@ fn scalar(load: &mut Load<'_>, shape: &'static Shape, text: &str, plain: bool, n
         (Shape::Whole { .. } | Shape::Seconds { .. } | Shape::Decimal { .. }, Plain::Whole(_) | Plain::Decimal(_)) => {
             return number(load, shape, meant, node.at);
         }
-        (Shape::Memory, Plain::Whole(_) | Plain::Decimal(_) | Plain::Text) => {
-            return memory(load, text.trim(), node.at).map(Value::Whole);
+        (Shape::Memory { min }, Plain::Whole(_) | Plain::Decimal(_) | Plain::Text) => {
+            return memory(load, *min, text.trim(), node.at).map(Value::Whole);
         }
         _ => None,
     };
@@ -356,8 +356,11 @@ fn number(load: &mut Load<'_>, shape: &Shape, number: Plain, at: At) -> Option<V
         Shape::Decimal { min, max } => (*min, *max),
         _ => (f64::MIN, f64::MAX),
     };
-    if !(value >= min && value <= max) {
-        load.problem(codes::BAD_NUMBER, Some(at), format!("the number must be at least {min} and at most {max}"), None);
+    let or_zero = matches!(shape, Shape::Decimal { .. });
+    if !(value >= min && value <= max || or_zero && value == 0.0) {
+        let or_zero = if or_zero { ", or 0" } else { "" };
+        let message = format!("the number must be at least {min} and at most {max}{or_zero}");
+        load.problem(codes::BAD_NUMBER, Some(at), message, None);
         return None;
     }
     match shape {
@@ -371,13 +374,11 @@ fn number(load: &mut Load<'_>, shape: &Shape, number: Plain, at: At) -> Option<V
     }
 }
 
-/// What every container engine takes for the least.
-const LEAST_MEMORY: u64 = 6 << 20;
-
-fn memory(load: &mut Load<'_>, text: &str, at: At) -> Option<u64> {
-    let bytes = scalar::memory(text).filter(|bytes| (LEAST_MEMORY..1 << 60).contains(bytes));
+fn memory(load: &mut Load<'_>, min: u64, text: &str, at: At) -> Option<u64> {
+    let bytes = scalar::memory(text).filter(|bytes| *bytes == 0 || (min..1 << 60).contains(bytes));
     if bytes.is_none() {
-        let message = "must be bytes or a number with `k`, `m`, `g` or `t`, and at least `6m`";
+        let least = scalar::shown_memory(min);
+        let message = format!("must be bytes or a number with `k`, `m`, `g` or `t`, and at least `{least}`, or 0");
         load.problem(codes::MEMORY, Some(at), message, Some("for example `512m` or `2g`".to_owned()));
     }
     bytes

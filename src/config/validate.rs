@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Auth, Environment, OWN_PROGRAM, Secret, Volume, codes,
+    Auth, Environment, OWN_PROGRAM, Secret, codes,
     fields::{Fields, Text},
     load::{Load, home_help},
     normalize::{path_of_child, program_path},
@@ -131,74 +131,6 @@ fn look(file: &Path) -> Found {
         },
         _ => Found::Nowhere,
     }
-}
-
-/// Never given to a container: whoever writes there owns the machine. Those marked take everything below them along.
-const FORBIDDEN: &[(&str, bool)] = &[
-    ("/", false),
-    ("/etc", false),
-    ("/run", false),
-    ("/var", false),
-    ("/var/run", false),
-    ("/boot", true),
-    ("/dev", true),
-    ("/proc", true),
-    ("/sys", true),
-];
-
-/// Where container engines listen.
-const SOCKETS: &[&str] = &[
-    "/run/docker.sock",
-    "/var/run/docker.sock",
-    "/run/podman/podman.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-];
-
-/// Refuses volumes that open the machine to the container, and two on one place.
-pub(super) fn volume(load: &mut Load<'_>, volume: &Volume, others: &[Volume], at: At, machine: bool) {
-    let host = if machine { resolved(&volume.host) } else { volume.host.clone() };
-    let forbidden = |path: &Path| {
-        let listed = |(place, below): &(&str, bool)| path == Path::new(place) || *below && path.starts_with(place);
-        FORBIDDEN.iter().any(listed)
-    };
-    if forbidden(&host) || forbidden(&volume.host) {
-        let message = "this host directory is never given to a container";
-        load.problem(codes::VOLUME, Some(at), message, Some("mount only the directory that the provider needs".into()));
-    } else if opens_engine(load, &host, machine) {
-        let message = "this would give the container the socket of the container engine, and with it the whole machine";
-        load.problem(codes::VOLUME, Some(at), message, None);
-    }
-    if volume.container == Path::new("/") {
-        load.problem(codes::VOLUME, Some(at), "the container's root directory cannot be replaced", None);
-    } else if others.iter().any(|other| other.container == volume.container) {
-        load.problem(codes::VOLUME, Some(at), "another volume has the same place in the container", None);
-    }
-}
-
-fn opens_engine(load: &Load<'_>, host: &Path, machine: bool) -> bool {
-    let mut sockets: Vec<PathBuf> = SOCKETS.iter().map(PathBuf::from).collect();
-    let of_user = load.variable_of_gateway("XDG_RUNTIME_DIR").map(PathBuf::from);
-    sockets.extend(of_user.iter().flat_map(|dir| [dir.join("docker.sock"), dir.join("podman/podman.sock")]));
-    let engine = load.variable_of_gateway("DOCKER_HOST").and_then(|host| host.into_string().ok());
-    sockets.extend(engine.iter().filter_map(|host| host.strip_prefix("unix://")).map(PathBuf::from));
-    sockets.iter().any(|socket| {
-        let real = if machine { resolved(socket) } else { socket.clone() };
-        host == real || machine && real.exists() && real.starts_with(host)
-    })
-}
-
-/// Symbolic links followed as far as the path exists.
-fn resolved(path: &Path) -> PathBuf {
-    for above in path.ancestors() {
-        if let Ok(real) = fs::canonicalize(above) {
-            return match path.strip_prefix(above) {
-                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
-                _ => real,
-            };
-        }
-    }
-    path.to_owned()
 }
 
 /// Headers that the gateway or HTTP itself sets.

@@ -20,7 +20,7 @@ use super::{
     streams::{StderrTail, deliver},
 };
 use crate::{
-    config::{DockerSpec, ProviderName, StopTimes},
+    config::{self, DockerSpec, ProviderName, StopTimes, Volume},
     wire::Lines,
 };
 use container::{Container, remove};
@@ -57,6 +57,7 @@ pub(super) async fn open(
     output: Arc<OutputRing>,
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
+    refuse_volumes(spec.volumes.clone()).await?;
     let engine = Engine::connect().await?;
     let parent = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let body = settings::container(name, spec, marker, parent);
@@ -74,6 +75,19 @@ pub(super) async fn open(
         Ok(born) => born,
         Err(error) => Err(TransportError::Open(format!("the start of the container was lost sight of: {error}"))),
     }
+}
+
+/// Again, as the machine is now: a link may have been laid since the configuration was read.
+async fn refuse_volumes(volumes: Vec<Volume>) -> Result<(), TransportError> {
+    let look = move || {
+        let found =
+            volumes.iter().find_map(|v| Some((v, config::volume_refusal(&v.host, &|name| std::env::var_os(name))?)));
+        found.map_or(Ok(()), |(volume, why)| {
+            Err(TransportError::Open(format!("the volume {} is refused: {why}", volume.host.display())))
+        })
+    };
+    // A file system that has hung must not hold up anything else.
+    tokio::task::spawn_blocking(look).await.unwrap_or(Ok(()))
 }
 
 /// Everything that is needed to bring one container up.

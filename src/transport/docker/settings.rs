@@ -1,7 +1,7 @@
 //! What the engine is asked for: one container, as closed as `spec` allows. A pure function; nothing is sent here.
 //!
-//! Always: no capabilities, no new privileges, no terminal, an init as process 1, no log on the engine's disk (it would hold
-//! every message), removed by the engine when it ends, stdin at its end when the gateway is gone.
+//! Always: no capability that was not asked for, no terminal, no log on the engine's disk (it would hold every message),
+//! removed by the engine when it ends, stdin at its end when the gateway is gone.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use crate::{
 
 /// The only place that can be written to beside the volumes.
 const TMP: &str = "/tmp";
-const TMP_OPTIONS: &str = "rw,noexec,nosuid,nodev,size=64m,mode=1777";
+const TMP_OPTIONS: &str = "rw,noexec,nosuid,nodev,mode=1777";
 
 /// Not taken over by `inherit_env: true`: they name places and people of the gateway's own machine, or are addressed to
 /// the gateway itself.
@@ -55,23 +55,26 @@ pub(super) fn container(
 }
 
 fn host(spec: &DockerSpec) -> HostConfig {
-    let memory = i64::try_from(spec.resources.memory).unwrap_or(i64::MAX);
+    let resources = &spec.resources;
+    let memory = (resources.memory > 0).then(|| i64::try_from(resources.memory).unwrap_or(i64::MAX));
     let tmp_is_taken = spec.volumes.iter().any(|volume| volume.container == Path::new(TMP));
-    let tmpfs = (spec.read_only && !tmp_is_taken).then(|| HashMap::from([(TMP.to_owned(), TMP_OPTIONS.to_owned())]));
+    let tmpfs = (spec.read_only && !tmp_is_taken && spec.tmpfs > 0)
+        .then(|| HashMap::from([(TMP.to_owned(), format!("{TMP_OPTIONS},size={}", spec.tmpfs))]));
     HostConfig {
         auto_remove: Some(true),
-        init: Some(true),
+        init: Some(spec.init),
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
         network_mode: Some(spec.network.clone()),
         readonly_rootfs: Some(spec.read_only),
         tmpfs,
         cap_drop: Some(vec!["ALL".into()]),
-        security_opt: Some(vec!["no-new-privileges".into()]),
-        memory: Some(memory),
+        cap_add: (!spec.cap_add.is_empty()).then(|| spec.cap_add.clone()),
+        security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges".into()]),
+        memory,
         // Equal: no swap on top.
-        memory_swap: Some(memory),
-        nano_cpus: Some(nano(spec.resources.cpu)),
-        pids_limit: Some(spec.resources.pids.into()),
+        memory_swap: memory,
+        nano_cpus: (resources.cpu > 0.0).then(|| nano(resources.cpu)),
+        pids_limit: (resources.pids > 0).then(|| resources.pids.into()),
         mounts: Some(spec.volumes.iter().map(mount).collect()),
         ..HostConfig::default()
     }
@@ -133,6 +136,10 @@ mod tests {
             network: "none".into(),
             user: None,
             read_only: true,
+            tmpfs: DockerSpec::TMPFS,
+            cap_add: Vec::new(),
+            no_new_privileges: true,
+            init: true,
             resources: Resources { memory: 512 << 20, cpu: 0.5, pids: 128 },
             pull: Pull::Missing,
         }
@@ -154,9 +161,26 @@ mod tests {
         assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
         assert_eq!((host.memory, host.memory_swap), (Some(512 << 20), Some(512 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(500_000_000), Some(128)));
-        assert!(host.tmpfs.unwrap()["/tmp"].contains("noexec"));
+        assert_eq!(host.tmpfs.unwrap()["/tmp"], "rw,noexec,nosuid,nodev,mode=1777,size=67108864");
+        assert_eq!((host.cap_add, host.security_opt.unwrap().len()), (None, 1));
         assert_eq!((body.env.unwrap(), body.user, body.cmd, body.entrypoint), (Vec::new(), None, None, None));
         assert_eq!((body.stdin_once, body.tty), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn what_was_relaxed_is_asked_for_and_nothing_else() {
+        let spec = DockerSpec {
+            tmpfs: 0,
+            cap_add: vec!["NET_ADMIN".into()],
+            no_new_privileges: false,
+            init: false,
+            resources: Resources { memory: 0, cpu: 0.0, pids: 0 },
+            ..spec()
+        };
+        let host = body(&spec).host_config.unwrap();
+        assert_eq!((host.tmpfs, host.cap_add.unwrap()), (None, vec!["NET_ADMIN".to_owned()]));
+        assert_eq!((host.security_opt, host.init, host.cap_drop.unwrap()), (None, Some(false), vec!["ALL".to_owned()]));
+        assert_eq!((host.memory, host.memory_swap, host.nano_cpus, host.pids_limit), (None, None, None, None));
     }
 
     #[test]
