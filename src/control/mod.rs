@@ -5,6 +5,7 @@
 mod arguments;
 mod batch;
 mod outcome;
+mod progress;
 mod providers;
 mod search;
 
@@ -16,6 +17,7 @@ use serde_json::json;
 use self::{
     arguments::{Arguments, NoArguments, ReloadArguments},
     outcome::Outcome,
+    progress::Progress,
 };
 use crate::{
     provider::{Caller, Item, Listing},
@@ -57,7 +59,7 @@ impl Control {
             "hangar_server_info" => self.server_info(),
             "hangar_metrics" => self.metrics(&arguments.read()?),
             "hangar_tools" => self.tools(&arguments.read()?).await,
-            "hangar_start" => self.start(&arguments.read()?).await,
+            "hangar_start" => self.start(&arguments.read()?, Progress::wanted(&arguments, caller)).await,
             "hangar_stop" => self.stop(&arguments.read()?).await,
             "hangar_warm" => self.warm(arguments.read()?).await,
             "hangar_health" => self.health().await,
@@ -85,6 +87,7 @@ impl Control {
         status["dotenv"] = self.about.dotenv();
         status["sessions"] = json!(self.telemetry.metrics.sessions.get());
         status["collisions"] = json!(self.registry.index().collisions);
+        status["pulling"] = snapshot.providers.values().filter_map(|p| view::pulling(p)).collect();
         status["not_listed"] =
             snapshot.providers.values().filter(|p| p.catalogue().is_none()).map(|p| json!(p.name)).collect();
         Outcome::ok(&status)

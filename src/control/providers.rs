@@ -9,6 +9,7 @@ use super::{
     Control,
     arguments::{Filter, One, Warm},
     outcome::Outcome,
+    progress::Progress,
 };
 use crate::{
     provider::{CallError, Provider},
@@ -63,13 +64,29 @@ impl Control {
         Outcome::raw(parts.concat(), false)
     }
 
-    pub(super) async fn start(&self, one: &One) -> Outcome {
-        match self.find(&one.provider) {
-            Ok(provider) => match provider.start().await {
-                Ok(()) => Outcome::ok(&view::summary(&provider)),
-                Err(error) => call_error(&error),
-            },
-            Err(outcome) => outcome,
+    pub(super) async fn start(&self, one: &One, mut progress: Option<Progress>) -> Outcome {
+        let provider = match self.find(&one.provider) {
+            Ok(provider) => provider,
+            Err(outcome) => return outcome,
+        };
+        let (mut pulls, mut before) = (provider.pulls.subscribe(), provider.pulls.subscribe());
+        let starting = provider.start();
+        tokio::pin!(starting);
+        let started = loop {
+            tokio::select! {
+                biased;
+                // The sender lives in the provider.
+                _ = pulls.changed() => {
+                    if let (Some(progress), Some(pull)) = (&mut progress, &*pulls.borrow_and_update()) {
+                        progress.tell(pull);
+                    }
+                }
+                started = &mut starting => break started,
+            }
+        };
+        match started {
+            Ok(()) => Outcome::ok(&view::started(&provider, &mut before)),
+            Err(error) => call_error(&error),
         }
     }
 

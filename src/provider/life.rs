@@ -115,7 +115,7 @@ impl Provider {
 
     async fn bring_up(self: &Arc<Self>) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
         tokio::select! {
-            prepared = transport::prepare(&self.name, &self.spec) => {
+            prepared = transport::prepare(&self.name, &self.spec, &self.pulls) => {
                 prepared.map_err(|error| self.stillborn(error.to_string(), None))?;
             }
             () = self.called_off() => return Err(Stillborn { failure: None, connection: None }),

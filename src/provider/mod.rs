@@ -44,7 +44,7 @@ pub use upstream::{InFlight, Upstream};
 use crate::{
     config::{ProviderName, ProviderSpec},
     telemetry::{Event, StopReason, Telemetry},
-    transport::{Marker, OutputRing},
+    transport::{Marker, OutputRing, PullWatch},
 };
 
 /// What all providers of a gateway stand on.
@@ -94,6 +94,8 @@ pub struct Provider {
     queued: AtomicUsize,
     catalogue: ArcSwapOption<Catalogue>,
     output: Arc<OutputRing>,
+    /// The image of the latest start.
+    pub pulls: PullWatch,
     /// Set at its commit; until then it is a candidate that nobody is told about.
     in_force: AtomicBool,
     /// Fires once, at retirement.
@@ -166,6 +168,7 @@ impl Provider {
             core: Mutex::new(Core::new()),
             state: watch::Sender::new(ProviderState::Cold),
             wake: Notify::new(),
+            pulls: PullWatch::new(None),
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),

@@ -1,11 +1,13 @@
 //! The registry as JSON: one shape for the `hangar_*` tools, the admin API and the command line.
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{Registry, Snapshot};
 use crate::{
-    config::{ContainerUser, Launch, ProviderSpec, Pull, Volume},
+    config::{self, ContainerUser, Launch, ProviderSpec, Volume},
     provider::{Provider, ProviderState},
+    transport::Pull,
 };
 
 /// One provider in a list: `{provider, state, mode, enabled, tools, ...}`.
@@ -24,6 +26,40 @@ pub fn summary(provider: &Provider) -> Value {
         "starts": status.starts,
         "consecutive_failures": status.consecutive_failures,
         "last_error": status.last_failure.map(|failure| failure.cause),
+    })
+}
+
+/// One that has just been started: the summary, and the pull if there was one since `pulls` was taken.
+pub fn started(provider: &Provider, pulls: &mut watch::Receiver<Option<Pull>>) -> Value {
+    let mut view = summary(provider);
+    if pulls.has_changed().unwrap_or(false)
+        && let Some(done) = pulls.borrow_and_update().as_ref().filter(|pull| pull.done)
+    {
+        view["pull"] = pull_view(done);
+    }
+    view
+}
+
+/// What it is fetching at this moment.
+pub fn pulling(provider: &Provider) -> Option<Value> {
+    let pull = provider.pulls.borrow().clone()?;
+    let pulling = provider.state() == ProviderState::Initializing && !pull.done;
+    pulling.then(|| {
+        let mut view = pull_view(&pull);
+        view["provider"] = json!(provider.name);
+        view
+    })
+}
+
+fn pull_view(pull: &Pull) -> Value {
+    json!({
+        "image": pull.image,
+        "layers": pull.layers,
+        "layers_done": pull.layers_done,
+        "bytes": pull.bytes,
+        "bytes_total": pull.bytes_total,
+        "duration_ms": pull.duration.as_millis() as u64,
+        "done": pull.done,
     })
 }
 
@@ -55,6 +91,11 @@ pub fn details(provider: &Provider) -> Value {
     view["idle_s"] = json!(status.idle.as_secs());
     view["retry_after_ms"] = json!(status.retry_after.map(|d| d.as_millis() as u64));
     view["noise_lines"] = json!(status.noise_lines);
+    // One that was called off is told of no more.
+    let of_interest = |pull: &&Pull| pull.done || status.state == ProviderState::Initializing;
+    if let Some(pull) = provider.pulls.borrow().as_ref().filter(of_interest) {
+        view["pull"] = pull_view(pull);
+    }
     view["launch"] = launch(&spec.launch);
     view["settings"] = settings(spec);
     if let Some(catalogue) = provider.catalogue() {
@@ -127,11 +168,11 @@ fn launch(launch: &Launch) -> Value {
     }
 }
 
-fn pull(pull: Pull) -> &'static str {
+fn pull(pull: config::Pull) -> &'static str {
     match pull {
-        Pull::Missing => "missing",
-        Pull::Always => "always",
-        Pull::Never => "never",
+        config::Pull::Missing => "missing",
+        config::Pull::Always => "always",
+        config::Pull::Never => "never",
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::{Launch, ProviderName, ProviderSpec};
 mod docker;
 mod handover;
 mod output;
+mod pull;
 mod remote;
 pub mod shim;
 mod streams;
@@ -21,6 +22,7 @@ mod sweep;
 
 pub use docker::{entry as keeper_entry, sweep as sweep_containers};
 pub use output::OutputRing;
+pub use pull::{Pull, PullWatch};
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;
 
@@ -128,9 +130,10 @@ pub struct Marker {
 
 /// Fetches what has to be here before `spec` can be started, and what may take long: a container's image. Bounded in its own
 /// way, not by `startup_timeout`. Whatever is half-done when the future is dropped is of no consequence.
-pub async fn prepare(name: &ProviderName, spec: &ProviderSpec) -> Result<(), TransportError> {
+pub async fn prepare(name: &ProviderName, spec: &ProviderSpec, pulls: &PullWatch) -> Result<(), TransportError> {
+    pulls.send_replace(None);
     match &spec.launch {
-        Launch::Docker(launch) => docker::prepare(name, launch).await,
+        Launch::Docker(launch) => docker::prepare(name, launch, pulls).await,
         Launch::Subprocess(_) | Launch::Remote(_) => Ok(()),
     }
 }

@@ -57,8 +57,9 @@ pub(super) async fn provider(State(front): State<Arc<Front>>, Step(name): Step) 
 /// Answers when it is ready, or has failed. A client that goes away does not stop the start.
 pub(super) async fn start(State(front): State<Arc<Front>>, Step(name): Step, request: Request) -> Outcome {
     let provider = told(&front, &name, request).await?;
+    let mut pulls = provider.pulls.subscribe();
     provider.start().await.map_err(call_refusal)?;
-    Ok(ok(&view::summary(&provider)))
+    Ok(ok(&view::started(&provider, &mut pulls)))
 }
 
 /// Answers when it is at rest.

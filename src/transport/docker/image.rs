@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::engine::{Engine, status, told};
 use crate::{
     config::{DockerSpec, ProviderName, Pull},
-    transport::TransportError,
+    transport::{self, PullWatch, TransportError},
 };
 
 /// A registry that sends nothing for this long has hung.
@@ -26,10 +26,15 @@ const TELL_EVERY: Duration = Duration::from_secs(3);
 const LAYERS: usize = 1024;
 
 /// Sees to it that the image is there, as `pull` says. Dropping the future ends a pull and leaves nothing.
-pub(super) async fn ensure(engine: &Engine, name: &ProviderName, spec: &DockerSpec) -> Result<(), TransportError> {
+pub(super) async fn ensure(
+    engine: &Engine,
+    name: &ProviderName,
+    spec: &DockerSpec,
+    pulls: &PullWatch,
+) -> Result<(), TransportError> {
     let image = spec.image.as_str();
     if spec.pull == Pull::Always {
-        return pull(engine, name, image).await;
+        return pull(engine, name, image, pulls).await;
     }
     match engine.api.inspect_image(image).await {
         Ok(_) => Ok(()),
@@ -37,7 +42,7 @@ pub(super) async fn ensure(engine: &Engine, name: &ProviderName, spec: &DockerSp
             Pull::Never => Err(TransportError::Open(format!(
                 "the image `{image}` is not on this machine, and `pull: never` forbids fetching it (build or pull it, or set `pull: missing`)"
             ))),
-            Pull::Missing | Pull::Always => pull(engine, name, image).await,
+            Pull::Missing | Pull::Always => pull(engine, name, image, pulls).await,
         },
         Err(error) => {
             Err(TransportError::Open(format!("the engine could not look for the image `{image}`: {}", told(&error))))
@@ -45,7 +50,15 @@ pub(super) async fn ensure(engine: &Engine, name: &ProviderName, spec: &DockerSp
     }
 }
 
-async fn pull(engine: &Engine, name: &ProviderName, image: &str) -> Result<(), TransportError> {
+async fn pull(engine: &Engine, name: &ProviderName, image: &str, pulls: &PullWatch) -> Result<(), TransportError> {
+    let pulled = fetch(engine, name, image, pulls).await;
+    if pulled.is_err() {
+        pulls.send_replace(None);
+    }
+    pulled
+}
+
+async fn fetch(engine: &Engine, name: &ProviderName, image: &str, pulls: &PullWatch) -> Result<(), TransportError> {
     let failed = |why: String| {
         TransportError::Open(format!(
             "the image `{image}` could not be pulled: {why} (is the name right, is its registry reachable, is it public? `docker pull` by hand works for private ones)"
@@ -57,6 +70,7 @@ async fn pull(engine: &Engine, name: &ProviderName, image: &str) -> Result<(), T
     let options = CreateImageOptionsBuilder::default().from_image(from).tag(tag).build();
     let mut stream = Box::pin(engine.api.create_image(Some(options), None, None));
     let mut progress = Progress::default();
+    pulls.send_replace(Some(progress.told(image, start.elapsed(), false)));
     loop {
         let left = WHOLE.saturating_sub(start.elapsed());
         let item = match timeout(STALL.min(left), stream.next()).await {
@@ -68,6 +82,7 @@ async fn pull(engine: &Engine, name: &ProviderName, image: &str) -> Result<(), T
             return Err(failed(why));
         }
         progress.note(&item);
+        pulls.send_replace(Some(progress.told(image, start.elapsed(), false)));
         if told_at.elapsed() >= TELL_EVERY {
             told_at = Instant::now();
             let Progress { done, .. } = progress;
@@ -75,8 +90,10 @@ async fn pull(engine: &Engine, name: &ProviderName, image: &str) -> Result<(), T
             tracing::info!(provider = %name, image, layers_done = done, layers, bytes, bytes_total, "image_pull_progress");
         }
     }
-    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(provider = %name, image, layers = progress.layers.len(), duration_ms, "image_pulled");
+    let told = progress.told(image, start.elapsed(), true);
+    let (bytes, duration_ms) = (told.bytes, u64::try_from(told.duration.as_millis()).unwrap_or(u64::MAX));
+    tracing::info!(provider = %name, image, layers = told.layers, bytes, duration_ms, "image_pulled");
+    pulls.send_replace(Some(told));
     Ok(())
 }
 
@@ -117,6 +134,20 @@ impl Progress {
         }
         if matches!(status, "Pull complete" | "Already exists") {
             self.done += 1;
+        }
+    }
+
+    fn told(&self, image: &str, duration: Duration, done: bool) -> transport::Pull {
+        let (bytes, bytes_total) = self.bytes();
+        let count = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        transport::Pull {
+            image: image.to_owned(),
+            layers: self.layers.len(),
+            layers_done: self.done,
+            bytes: count(bytes),
+            bytes_total: count(bytes_total),
+            duration,
+            done,
         }
     }
 

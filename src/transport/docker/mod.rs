@@ -16,7 +16,7 @@ use bollard::{
 use futures_util::StreamExt as _;
 
 use super::{
-    Connection, Inbound, MAX_MESSAGE, Marker, OutputRing, TransportError,
+    Connection, Inbound, MAX_MESSAGE, Marker, OutputRing, PullWatch, TransportError,
     streams::{StderrTail, deliver},
 };
 use crate::{
@@ -44,8 +44,8 @@ pub use sweep::sweep;
 const FRAMES: usize = 64;
 
 /// The image is there when this returns. May take as long as a download does; dropping the future leaves nothing.
-pub(super) async fn prepare(name: &ProviderName, spec: &DockerSpec) -> Result<(), TransportError> {
-    image::ensure(&Engine::connect().await?, name, spec).await
+pub(super) async fn prepare(name: &ProviderName, spec: &DockerSpec, pulls: &PullWatch) -> Result<(), TransportError> {
+    image::ensure(&Engine::connect().await?, name, spec, pulls).await
 }
 
 /// Starts the server in its container; returns when it runs. No byte has been sent to it yet.
