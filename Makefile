@@ -6,7 +6,7 @@ TOOLS        := target/tools
 DENY_VERSION := 0.20.2
 DENY         := $(TOOLS)/cargo-deny-$(DENY_VERSION)
 
-.PHONY: help run test check fmt bench bench-smoke integration storm
+.PHONY: help run test test-podman check fmt bench bench-smoke integration storm hygiene
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -25,6 +25,10 @@ test: ## every cargo test, with nextest where it is installed
 		echo '!!! and no group for the heavy tests. To have it: cargo install --locked cargo-nextest' >&2; \
 		set -x; cargo test $(FEATURES) -- --test-threads=2; \
 	fi
+
+test-podman: ## the container tests against a Podman service (installs and starts one)
+	socket=$$(integration/containers/ensure-podman.sh) && \
+	DOCKER_HOST=unix://$$socket HANGAR_TEST_DOCKER=1 cargo nextest run $(FEATURES) --test docker
 
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check

@@ -17,6 +17,8 @@ use crate::gateway::{Home, PROVIDER, eventually};
 pub struct Engine {
     /// The test provider as an image; its entrypoint.
     pub image: String,
+    /// It is Podman, which says some things in its own way.
+    pub podman: bool,
 }
 
 impl Engine {
@@ -39,7 +41,9 @@ impl Engine {
         let image = format!("localhost/hangar-test/provider:{:016x}", hasher.finish());
         let built = script("build-test-image.sh", &["import", PROVIDER, &image]);
         assert!(built.status.success(), "{built:?}");
-        Some(Self { image })
+        let mut engine = Self { image, podman: false };
+        engine.podman = engine.get("/version").to_string().contains("Podman Engine");
+        Some(engine)
     }
 
     /// One line of YAML: the test provider in a container. `keys`: more of the provider's keys.
@@ -85,6 +89,15 @@ impl Engine {
         let mut found = self.containers(home);
         assert_eq!(found.len(), 1, "{found:#?}");
         found.remove(0)
+    }
+
+    /// Podman does not repeat what it was asked, but lists what was taken away and what is left.
+    pub fn assert_no_capabilities(&self, container: &Value) {
+        if self.podman {
+            assert!(container["EffectiveCaps"].as_array().is_none_or(Vec::is_empty), "{}", container["EffectiveCaps"]);
+        } else {
+            assert_eq!(container["HostConfig"]["CapDrop"], serde_json::json!(["ALL"]));
+        }
     }
 
     pub fn assert_none_left(&self, home: &Home, within: Duration) {

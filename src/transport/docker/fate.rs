@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::{
     errors::Error,
-    models::ContainerStateStatusEnum as Status,
+    models::{ContainerStateStatusEnum as Status, EventMessage},
     query_parameters::{EventsOptionsBuilder, InspectContainerOptions, WaitContainerOptionsBuilder},
 };
 use futures_util::StreamExt as _;
@@ -30,11 +30,22 @@ pub(super) enum Fate {
 
 /// Resolves when the container is gone, not merely at its end. To be begun before it is started.
 pub(super) async fn of(engine: Engine, id: String) -> Fate {
+    let began = SystemTime::now();
+    let fate = gone(&engine, &id).await;
+    match fate {
+        // Podman says 0 of a container that it has removed, whatever its code was.
+        Fate::Code(0) if engine.podman => recalled_code(&engine, &id, began).await.map_or(Fate::Unknown, Fate::Code),
+        Fate::Unknown => recalled_code(&engine, &id, began).await.map_or(Fate::Unknown, Fate::Code),
+        fate => fate,
+    }
+}
+
+async fn gone(engine: &Engine, id: &str) -> Fate {
     let mut silent = Duration::ZERO;
     loop {
         // "removed" holds for one that was never started, too, and comes after everything below it is gone.
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
-        let mut waiting = Box::pin(engine.api.wait_container(&id, Some(options)));
+        let mut waiting = Box::pin(engine.api.wait_container(id, Some(options)));
         match waiting.next().await {
             Some(Ok(response)) => return Fate::Code(response.status_code),
             Some(Err(Error::DockerContainerWaitError { code, .. })) if code >= 0 => return Fate::Code(code),
@@ -42,7 +53,7 @@ pub(super) async fn of(engine: Engine, id: String) -> Fate {
             Some(Err(_)) | None => {}
         }
         // The wait itself was cut off; the container may be as well as ever.
-        match engine.api.inspect_container(&id, None::<InspectContainerOptions>).await {
+        match engine.api.inspect_container(id, None::<InspectContainerOptions>).await {
             Ok(found) => {
                 silent = Duration::ZERO;
                 let state = found.state.unwrap_or_default();
@@ -64,13 +75,25 @@ pub(super) async fn of(engine: Engine, id: String) -> Fate {
 
 /// Whether the engine saw the container run out of memory. Asked afterwards: the container itself is gone by then.
 pub(super) async fn out_of_memory(engine: &Engine, id: &str, since: SystemTime) -> bool {
+    recall(engine, id, since, &["oom"]).await.is_some()
+}
+
+/// The exit code, from the engine's memory of the past.
+async fn recalled_code(engine: &Engine, id: &str, since: SystemTime) -> Option<i64> {
+    let event = recall(engine, id, since, &["die", "died"]).await?;
+    let about = event.actor?.attributes?;
+    ["exitCode", "containerExitCode"].iter().find_map(|name| about.get(*name)?.parse().ok())
+}
+
+/// The first event of these kinds since then.
+async fn recall(engine: &Engine, id: &str, since: SystemTime, kinds: &[&str]) -> Option<EventMessage> {
     let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let options = EventsOptionsBuilder::default()
         .since(&seconds(since).to_string())
         // In the past: the engine answers from memory and hangs up.
         .until(&seconds(SystemTime::now()).saturating_add(1).to_string())
-        .filters(&[("container", vec![id]), ("event", vec!["oom"])].into())
+        .filters(&[("container", vec![id]), ("event", kinds.to_vec())].into())
         .build();
     let mut events = Box::pin(engine.api.events(Some(options)));
-    matches!(timeout(RECALL, events.next()).await, Ok(Some(Ok(_))))
+    timeout(RECALL, events.next()).await.ok()??.ok()
 }

@@ -57,8 +57,8 @@ pub(super) async fn open(
     output: Arc<OutputRing>,
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
-    refuse_volumes(spec.volumes.clone()).await?;
     let engine = Engine::connect().await?;
+    check_volumes(spec.volumes.clone(), engine.podman).await?;
     let parent = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let body = settings::container(name, spec, marker, parent);
     let birth = Birth {
@@ -78,8 +78,12 @@ pub(super) async fn open(
 }
 
 /// Again, as the machine is now: a link may have been laid since the configuration was read.
-async fn refuse_volumes(volumes: Vec<Volume>) -> Result<(), TransportError> {
+async fn check_volumes(volumes: Vec<Volume>, podman: bool) -> Result<(), TransportError> {
     let look = move || {
+        // Docker refuses these by itself, Podman would make a directory.
+        if let Some(missing) = volumes.iter().find(|volume| podman && !volume.host.exists()) {
+            return Err(TransportError::Open(format!("the volume {} does not exist", missing.host.display())));
+        }
         let found =
             volumes.iter().find_map(|v| Some((v, config::volume_refusal(&v.host, &|name| std::env::var_os(name))?)));
         found.map_or(Ok(()), |(volume, why)| {
