@@ -52,6 +52,11 @@ integration: ## real servers and real clients against the release binary
 storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'
 
+hygiene: ## kill -9 a hundred times, five hundred switches between process and container: nothing may be left
+	integration/containers/ensure-docker.sh
+	HANGAR_STORM=$${HANGAR_STORM:-100} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture -E 'binary(hygiene) and test(/storm_kill/)'
+	HANGAR_STORM=$${HANGAR_STORM:-500} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture -E 'binary(hygiene) and test(/storm_switch/)'
+
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):
 	cargo install --locked --force --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny

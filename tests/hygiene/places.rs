@@ -1,0 +1,1 @@
+//! The same as nobody, and as process 1 of a container that holds nothing else.
