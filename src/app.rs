@@ -4,7 +4,9 @@ mod dotenv;
 mod ending;
 mod handover;
 mod listeners;
+mod lives;
 mod pid_files;
+mod reaper;
 mod restart;
 mod running;
 mod service_manager;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use self::{
     handover::Handover,
     listeners::AdminSocket,
+    lives::Life,
     pid_files::PidFiles,
     running::{Running, Verdict},
     state_dir::StateDir,
@@ -145,7 +148,7 @@ async fn serve(
     let signals = signals::receive();
     // Ahead of everything that a gateway which may not run would have to take back.
     let pid_files = PidFiles::take(&options, &path, &mut earlier)?;
-    let StartedCore { registry, reload, reloader, telemetry, news, marker, stop } =
+    let StartedCore { registry, reload, reloader, telemetry, news, marker, stop, life: _life } =
         start_core(&path, dotenv.clone(), level);
     let booted = reload.reload(Trigger::Boot, ReloadOptions::default()).await;
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
@@ -220,13 +223,15 @@ struct StartedCore {
     news: News,
     marker: Marker,
     stop: watch::Sender<bool>,
+    life: Option<Life>,
 }
 
 /// Everything below the fronts, empty: the configuration comes with the first reload.
 fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let state_dir = StateDir::locate();
     let marker = Marker { instance: state_dir.instance(), generation: state_dir::random_id().into() };
-    let telemetry = Telemetry::new();
+    let (lives, telemetry) = (state_dir.lives(), Telemetry::new());
+    let life = lives.begin(&marker.generation);
     let (updates_in, updates) = mpsc::channel(UPDATES);
     let (started_in, started) = mpsc::channel(UPDATES);
     let ground = Arc::new(Ground {
@@ -244,10 +249,11 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, dotenv, apply, stopping);
     let reloader = tokio::spawn(reloader.run());
+    tokio::spawn(reaper::reap_orphans());
     // Shims and engines take their time; they must not hold up the start.
-    tokio::spawn(sweep::sweep(state_dir.sweep_lock(), marker.clone()));
+    tokio::spawn(sweep::sweep(state_dir.sweep_lock(), lives, marker.clone()));
     let news = News { updates, started };
-    StartedCore { registry, reload, reloader, telemetry, news, marker, stop }
+    StartedCore { registry, reload, reloader, telemetry, news, marker, stop, life }
 }
 
 impl ServeError {

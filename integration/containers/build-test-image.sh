@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # build-test-image.sh - Docker images holding real MCP stdio servers, with no container registry.
 #
-#   build-test-image.sh import BINARY TAG     one binary of this machine and the libraries it is linked with; needs no
+#   build-test-image.sh import BINARY[,MORE...] TAG     binaries of this machine (the first is /server, the others bear
+#                                             their own names) and the libraries they are linked with; needs no
 #                                             docker command and no second build, only the engine's socket and curl.
 #                                             Does nothing when the image holds this very file already.
 #   build-test-image.sh static BINARY [TAG]   FROM scratch + one static binary
@@ -24,17 +25,20 @@ build() {
 
 case "${1:-}" in
 import)
-    BIN=${2:?binary}; TAG=${3:?tag}; MARK=$(stat -c '%s-%Y-%i' "$BIN")
+    IFS=, read -ra BINS <<<"${2:?binary}"; TAG=${3:?tag}; MARK=$(stat -c '%s-%Y-%i' "${BINS[@]}" | paste -sd_)
     SOCK="${DOCKER_HOST:-unix:///var/run/docker.sock}"; SOCK=${SOCK#unix://}
     api() { curl -fsS -m 120 --unix-socket "$SOCK" "$@"; }
     exec 9>"${TMPDIR:-/tmp}/hangar-test-image.$(id -u).lock"; flock -w 120 9
     OLD=$(api "http://d/images/$TAG/json" 2>/dev/null || true)
     case "$OLD" in *"\"hangar.test.build\":\"$MARK\""*) echo "$TAG"; exit 0 ;; esac
     mkdir -p "$WORK/root/tmp"
-    install -m 0755 "$BIN" "$WORK/root/server"
-    strip --strip-debug "$WORK/root/server" 2>/dev/null || true
-    # "libc.so.6 => /lib/.../libc.so.6 (0x...)" and "/lib64/ld-linux-x86-64.so.2 (0x...)"
-    for lib in $(ldd "$BIN" | grep -o '/[^ ]*'); do install -D -m 0755 "$lib" "$WORK/root$lib"; done
+    for BIN in "${BINS[@]}"; do
+        NAME=$(basename "$BIN"); if [ "$BIN" = "${BINS[0]}" ]; then NAME=server; fi
+        install -m 0755 "$BIN" "$WORK/root/$NAME"
+        strip --strip-debug "$WORK/root/$NAME" 2>/dev/null || true
+        # "libc.so.6 => /lib/.../libc.so.6 (0x...)" and "/lib64/ld-linux-x86-64.so.2 (0x...)"
+        for lib in $(ldd "$BIN" | grep -o '/[^ ]*'); do install -D -m 0755 "$lib" "$WORK/root$lib"; done
+    done
     tar -C "$WORK/root" -cf "$WORK/image.tar" .
     # ENTRYPOINT ["/server"], USER 65534:65534, and the mark as a label.
     CHANGES="changes=ENTRYPOINT%20%5B%22%2Fserver%22%5D&changes=USER%2065534%3A65534&changes=LABEL%20hangar.test.build%3D$MARK"

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use super::lives::Lives;
+
 #[derive(Debug, Clone)]
 pub struct StateDir(Option<PathBuf>);
 
@@ -24,6 +26,10 @@ impl StateDir {
 
     pub fn catalogues(&self) -> Option<PathBuf> {
         self.0.as_ref().map(|dir| dir.join("catalogues"))
+    }
+
+    pub fn lives(&self) -> Lives {
+        Lives::new(self.0.as_ref().map(|dir| dir.join("lives")).filter(|_| self.remembers()))
     }
 
     pub fn sweep_lock(&self) -> Option<PathBuf> {
@@ -68,7 +74,7 @@ fn instance_of(file: &Path) -> io::Result<String> {
     read().ok_or_else(|| io::Error::other("the file \"instance\" could not be written"))
 }
 
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::lives::Lives;
 use crate::transport::{self, Marker};
 
 /// The one before may have to wait for a whole stop ladder.
@@ -18,7 +19,7 @@ const TURN: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Ends by itself; nothing waits for it. `lock`: a file of the state directory; without one this instance has no past.
-pub async fn sweep(lock: Option<PathBuf>, marker: Marker) {
+pub async fn sweep(lock: Option<PathBuf>, lives: Lives, marker: Marker) {
     let Some(path) = lock else { return };
     let turn = tokio::task::spawn_blocking(move || hold(&path)).await;
     let _turn = match turn {
@@ -27,10 +28,13 @@ pub async fn sweep(lock: Option<PathBuf>, marker: Marker) {
         // The runtime ends.
         Err(_) => return,
     };
-    let of_processes = marker.clone();
-    let processes = tokio::task::spawn_blocking(move || transport::sweep(&of_processes));
+    let (of_processes, known) = (marker.clone(), lives.clone());
+    let sweep = move || transport::sweep(&of_processes, &|generation| known.is_over(generation));
+    let processes = tokio::task::spawn_blocking(sweep);
+    let is_over = |generation: &str| lives.is_over(generation);
+    let containers = transport::sweep_containers(&marker, &is_over);
     // Either may take long, and one need not wait for the other.
-    let (processes, containers) = tokio::join!(processes, transport::sweep_containers(&marker));
+    let (processes, containers) = tokio::join!(processes, containers);
     let processes = processes.unwrap_or_default();
     if processes + containers > 0 {
         tracing::info!(processes, containers, "left_overs_swept");

@@ -29,11 +29,11 @@ pub fn environ(pid: u32) -> Option<Environ> {
     fs::read(format!("/proc/{pid}/environ")).ok().map(Environ)
 }
 
-/// The arguments of a process, the program's name first.
+/// The arguments of a process, the program's name first. `None` also for one that is just becoming another program.
 pub fn arguments(pid: u32) -> Option<Vec<Vec<u8>>> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = line.strip_suffix(&[0]).unwrap_or(&line);
-    Some(line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
+    (!line.is_empty()).then(|| line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
 }
 
 /// The environment that a process was started with.

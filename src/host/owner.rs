@@ -36,11 +36,21 @@ impl Owner {
         self.is_dead() || self.is_this_process()
     }
 
+    /// It certainly lives, and is not this process.
+    pub fn is_alive(&self) -> bool {
+        let here = self.boot_is_ours() && self.namespace == namespace() && !self.is_this_process();
+        here && self.started.is_some() && Process::of(self.pid).map(|process| process.started) == self.started
+    }
+
+    fn boot_is_ours(&self) -> bool {
+        !self.boot.is_empty() && boot_id().as_ref() == Some(&self.boot)
+    }
+
     /// It is certainly gone. In doubt it lives: another pid namespace cannot be looked into from here, and another boot may
     /// be another machine's (a boot of this one has ended its processes and containers anyway).
     pub fn is_dead(&self) -> bool {
         let Some(started) = self.started else { return false };
-        if self.boot.is_empty() || boot_id().as_ref() != Some(&self.boot) || self.namespace != namespace() {
+        if !self.boot_is_ours() || self.namespace != namespace() {
             return false;
         }
         Process::of(self.pid).map(|process| process.started) != Some(started)
@@ -90,10 +100,10 @@ mod tests {
         // Lives until its stdin is closed: one that ends by itself may be gone before it is looked at.
         let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let owner = Owner::of(child.id());
-        assert!(!owner.is_dead() && !owner.is_this_process());
+        assert!(!owner.is_dead() && !owner.is_this_process() && owner.is_alive());
         // Closes its stdin first.
         child.wait().unwrap();
-        assert!(owner.is_dead());
+        assert!(owner.is_dead() && !owner.is_alive());
         let recycled = Owner { started: Some(1), ..Owner::ours() };
         assert!(recycled.is_dead() && !recycled.is_this_process());
     }
@@ -108,7 +118,7 @@ mod tests {
             Owner { namespace: "1".into(), ..gone.clone() },
             Owner { started: None, ..gone },
         ];
-        assert!(elsewhere.iter().all(|owner| !owner.is_dead() && !owner.is_this_process()));
+        assert!(elsewhere.iter().all(|owner| !owner.is_dead() && !owner.is_this_process() && !owner.is_alive()));
         for text in ["", "a:b", ":::", "a:b:c:1", "a:b:1:x", "a:b:1:2:3", "a:b:-1:2"] {
             assert_eq!(text.parse::<Owner>(), Err(()), "{text:?}");
         }

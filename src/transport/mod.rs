@@ -8,7 +8,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::config::{Launch, ProviderName, ProviderSpec};
+use crate::{
+    config::{Launch, ProviderName, ProviderSpec},
+    host::Owner,
+};
 
 mod docker;
 mod handover;
@@ -126,6 +129,16 @@ pub struct Marker {
     pub instance: Arc<str>,
     /// Of this gateway process.
     pub generation: Arc<str>,
+}
+
+impl Marker {
+    /// Whether what bears these marks is left of a gateway of this instance that is certainly gone, or that was this very
+    /// process in an earlier life. `is_over`: what the state directory knows of a generation.
+    fn is_left_over(&self, generation: Option<&str>, owner: Option<&str>, is_over: &dyn Fn(&str) -> bool) -> bool {
+        let Some(generation) = generation.filter(|generation| **generation != *self.generation) else { return false };
+        let owner = owner.and_then(|owner| owner.parse::<Owner>().ok());
+        owner.as_ref().is_some_and(Owner::is_gone) || !owner.is_some_and(|o| o.is_alive()) && is_over(generation)
+    }
 }
 
 /// Fetches what has to be here before `spec` can be started, and what may take long: a container's image. Bounded in its own

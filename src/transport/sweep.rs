@@ -12,12 +12,12 @@ use std::{
 use rustix::process::Signal;
 
 use super::{Marker, shim};
-use crate::host::{self, Environ, Owner, Process};
+use crate::host::{self, Environ, Process};
 
 pub(super) const INSTANCE: &str = "HANGAR_INSTANCE";
 pub(super) const GENERATION: &str = "HANGAR_GENERATION";
 pub(super) const PROVIDER: &str = "HANGAR_PROVIDER";
-/// The gateway itself, so that it can be told whether it is dead: see [`Owner`].
+/// The gateway itself, so that it can be told whether it is dead: see [`host::Owner`].
 pub(super) const OWNER: &str = "HANGAR_OWNER";
 /// Set for the processes of one connection alone.
 pub(super) const CONNECTION: &str = "HANGAR_CONNECTION";
@@ -33,12 +33,11 @@ const LOOK_EVERY_LATER: Duration = Duration::from_millis(100);
 const LOOKS_IN_VAIN: u32 = 2;
 
 /// Ends what is left of gateways of this instance that are certainly gone, or that were this very process in an earlier
-/// life; the number of processes that were told to go. Blocks for as long as the shims among them take.
-pub fn sweep(marker: &Marker) -> usize {
+/// life; the number of processes that were told to go. `is_over`: what the state directory knows of a generation. Blocks for as long as the shims among them take.
+pub fn sweep(marker: &Marker, is_over: &dyn Fn(&str) -> bool) -> usize {
     let left_over = |environ: &Environ| {
         environ.get(INSTANCE) == Some(&*marker.instance)
-            && environ.get(GENERATION).is_some_and(|generation| generation != &*marker.generation)
-            && environ.get(OWNER).and_then(|owner| owner.parse::<Owner>().ok()).is_some_and(|o| o.is_gone())
+            && marker.is_left_over(environ.get(GENERATION), environ.get(OWNER), is_over)
     };
     end(left_over, LADDER, |found, signal| {
         let provider = found.environ.get(PROVIDER).unwrap_or_default();

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     Dice,
-    engine::{self, Engine},
-    gateway::{Being, Gateway, Home, PROVIDER, SOON, Signal, eventually, json, ms, signal},
+    engine::Engine,
+    gateway::{Being, Gateway, Home, PROVIDER, SOON, Signal, eventually, json, ms},
     long_run, rounds,
 };
 
@@ -180,7 +180,7 @@ fn round(number: u64, dice: &mut Dice) -> (Duration, Duration) {
         Duration::from_secs_f64(GRACE + TERM),
         &format!("round {number}, {moment:?}, {waited:?} into it"),
     );
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         // The socket of the one that was killed is nobody's, and the next one clears it away.
         let next = Gateway::start(&family.home, "");
         let files = fs::read_dir(family.home.path("run/hangar")).unwrap().flatten().map(|entry| entry.path());
@@ -201,12 +201,11 @@ fn storm_kill_9_at_random_moments() {
         let (first, second) = round(number as u64, &mut dice);
         (processes, containers) = (processes.max(first), containers.max(second));
     }
-    println!(
+    eprintln!(
         "{rounds} x kill -9: 0 processes within {processes:?}, 0 containers within {containers:?} (ladder {} s); {:?} in all",
         GRACE + TERM,
         start.elapsed()
     );
-    let _ = (engine::socket(), signal as fn(u32, Signal));
 }
 
 /// The default ladder of 10 s and 9 s, to its end. Takes 20 s: only in the long run.
@@ -227,7 +226,7 @@ fn storm_kill_9_with_the_full_ladder() {
     assert!(waiting.iter().any(|(of_container, _)| !of_container), "the ladder was cut short: {waiting:#?}");
     let ladder = Duration::from_secs(19) - killed.elapsed();
     let (processes, containers) = family.assert_nothing_left(ladder, "the full ladder");
-    println!(
+    eprintln!(
         "full ladder: processes gone {:?}, containers {:?} after the kill",
         processes + Duration::from_secs(18),
         containers + Duration::from_secs(18)

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     engine::Engine,
-    gateway::{Gateway, Home, UNWATCHED, config, json, ms},
+    gateway::{Gateway, Home, SOON, UNWATCHED, config, eventually, json, ms},
     rounds,
 };
 
@@ -69,15 +69,17 @@ fn storm_switch_between_process_and_container() {
     assert_eq!(["n0", "n1"].map(|name| gateway.client.pid_of(name)), pids[..]);
     gateway.client.structured("hangar_stop", json!({"provider": "a"}));
     gateway.wait_state("a", "cold");
-    let left: Vec<_> =
-        engine.containers(&home).into_iter().map(|c| c["Config"]["Labels"]["hangar.provider"].clone()).collect();
-    assert_eq!(left, [json!("nbox")]);
+    // The last update's predecessor may still be on its way out.
+    eventually("only the neighbour's container is left", SOON, || {
+        let mut left = engine.containers(&home).into_iter().map(|c| c["Config"]["Labels"]["hangar.provider"].clone());
+        (left.next()? == "nbox" && left.next().is_none()).then_some(())
+    });
     let text = std::fs::read_to_string(&starts).unwrap();
     let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
     assert_eq!(count("start"), count("stop"), "{text}");
     gateway.stop();
     engine.assert_none_left(&home, Duration::ZERO);
-    println!(
+    eprintln!(
         "{rounds} switches in {took:?}: {} starts, {} stops, {} calls to neighbours, 0 failed, 0 containers left",
         count("start"),
         count("stop"),

@@ -174,7 +174,7 @@ async fn a_sweep_ends_other_generations_of_its_instance_and_nothing_else() {
     let mut mine = Rig::open_marked(spec(&[PROVIDER], &[]), "sweep-1", "new").await.unwrap();
     let mut strangers = Rig::open_marked(spec(&[PROVIDER], &[]), "sweep-2", "old").await.unwrap();
     let marker = Marker { instance: "sweep-1".into(), generation: "new".into() };
-    let found = tokio::task::spawn_blocking(move || hangar::transport::sweep(&marker)).await.unwrap();
+    let found = tokio::task::spawn_blocking(move || hangar::transport::sweep(&marker, &|_| false)).await.unwrap();
     // Its shim was alive and did it all, so that even the one without environment is gone.
     assert_eq!(found, 1);
     assert!(all.iter().all(|b| !b.lives()));

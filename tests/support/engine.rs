@@ -35,12 +35,7 @@ impl Engine {
             eprintln!("!!! skipped: no engine (HANGAR_TEST_DOCKER=1 installs and starts one). {why}");
             return None;
         }
-        // One name per build tree, so that a new build replaces the image of the one before.
-        let mut hasher = DefaultHasher::new();
-        PROVIDER.hash(&mut hasher);
-        let image = format!("localhost/hangar-test/provider:{:016x}", hasher.finish());
-        let built = script("build-test-image.sh", &["import", PROVIDER, &image]);
-        assert!(built.status.success(), "{built:?}");
+        let image = import("provider", &[PROVIDER]);
         let mut engine = Self { image, podman: false };
         engine.podman = engine.get("/version").to_string().contains("Podman Engine");
         Some(engine)
@@ -103,6 +98,17 @@ impl Engine {
     pub fn assert_none_left(&self, home: &Home, within: Duration) {
         eventually("no container is left", within, || self.containers(home).is_empty().then_some(()));
     }
+}
+
+/// An image of nothing but these binaries, the first of which is its entrypoint, and their libraries.
+pub fn import(name: &str, binaries: &[&str]) -> String {
+    // One name per build tree, so that a new build replaces the image of the one before.
+    let mut hasher = DefaultHasher::new();
+    binaries.hash(&mut hasher);
+    let image = format!("localhost/hangar-test/{name}:{:016x}", hasher.finish());
+    let built = script("build-test-image.sh", &["import", &binaries.join(","), &image]);
+    assert!(built.status.success(), "{built:?}");
+    image
 }
 
 /// Where the engine of the tests listens.

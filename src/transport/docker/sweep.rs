@@ -7,12 +7,12 @@ use super::{
     engine::{Engine, told},
     labels::{GENERATION, INSTANCE, MANAGED, OWNER},
 };
-use crate::{host::Owner, transport::Marker};
+use crate::transport::Marker;
 
 /// Removes the containers of dead gateways of this instance; how many. Never by name or image: only what bears this
 /// instance's labels and whose gateway is certainly gone, so that it may run beside other gateways of the same state
 /// directory. An engine that does not answer has nothing to sweep.
-pub async fn sweep(marker: &Marker) -> usize {
+pub async fn sweep(marker: &Marker, is_over: &(dyn Fn(&str) -> bool + Sync)) -> usize {
     let Ok(engine) = Engine::connect().await else { return 0 };
     let labels = [format!("{MANAGED}=true"), format!("{INSTANCE}={}", marker.instance)];
     let filters = [("label", labels.to_vec())].into();
@@ -25,7 +25,11 @@ pub async fn sweep(marker: &Marker) -> usize {
         }
     };
     let mut removed = 0;
-    for container in found.iter().filter(|container| is_left_over(container, marker)) {
+    let is_left_over = |container: &&ContainerSummary| {
+        let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+        marker.is_left_over(label(GENERATION), label(OWNER), is_over)
+    };
+    for container in found.iter().filter(is_left_over) {
         let Some(id) = &container.id else { continue };
         match remove(&engine, id).await {
             Ok(()) => {
@@ -36,10 +40,4 @@ pub async fn sweep(marker: &Marker) -> usize {
         }
     }
     removed
-}
-
-fn is_left_over(container: &ContainerSummary, marker: &Marker) -> bool {
-    let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-    let owner = label(OWNER).and_then(|owner| owner.parse::<Owner>().ok());
-    label(GENERATION) != Some(&*marker.generation) && owner.is_some_and(|owner| owner.is_gone())
 }
