@@ -28,7 +28,7 @@ test: ## every cargo test, with nextest where it is installed
 
 test-podman: ## the container tests against a Podman service (installs and starts one)
 	socket=$$(integration/containers/ensure-podman.sh) && \
-	DOCKER_HOST=unix://$$socket HANGAR_TEST_DOCKER=1 cargo nextest run $(FEATURES) --test docker
+	DOCKER_HOST=unix://$$socket HANGAR_TEST_DOCKER=1 cargo nextest run $(FEATURES) --test docker --test docker_command
 
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check
@@ -54,8 +54,8 @@ storm: ## a thousand reloads under load, with the release binary: the tests name
 
 hygiene: ## kill -9 a hundred times, five hundred switches between process and container: nothing may be left
 	integration/containers/ensure-docker.sh
-	HANGAR_STORM=$${HANGAR_STORM:-100} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture -E 'binary(hygiene) and test(/storm_kill/)'
-	HANGAR_STORM=$${HANGAR_STORM:-500} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture -E 'binary(hygiene) and test(/storm_switch/)'
+	HANGAR_STORM=$${HANGAR_STORM:-100} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_kill/)'
+	HANGAR_STORM=$${HANGAR_STORM:-500} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_switch/)'
 
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):

@@ -13,16 +13,20 @@ use gateway::{Gateway, Home, SOON, Signal, eventually, json, ms, processes::pare
 
 const STUBBORN: [&str; 2] = ["--ignore-eof", "--ignore-term"];
 
+/// The command line tool of the engine: Podman's is told where its service is.
+fn tool(engine: &Engine) -> Vec<String> {
+    let url = || format!("unix://{}", engine::socket());
+    if engine.podman { vec!["podman".into(), "--url".into(), url()] } else { vec!["docker".into()] }
+}
+
 /// The engine, where the tool is there as well.
 fn bring() -> Option<Engine> {
     let engine = Engine::bring()?;
-    let there = Command::new("docker").arg("version").output().is_ok_and(|out| out.status.success());
-    assert!(
-        there || std::env::var("HANGAR_TEST_DOCKER").is_err(),
-        "HANGAR_TEST_DOCKER=1, and there is no docker command"
-    );
+    let (tool, demanded) = (tool(&engine), std::env::var("HANGAR_TEST_DOCKER").is_ok());
+    let there = Command::new(&tool[0]).args(&tool[1..]).arg("version").output().is_ok_and(|out| out.status.success());
+    assert!(there || !demanded, "HANGAR_TEST_DOCKER=1, and there is no command {tool:?}");
     if !there {
-        eprintln!("!!! skipped: there is no docker command");
+        eprintln!("!!! skipped: there is no command {tool:?}");
     }
     there.then_some(engine)
 }
@@ -30,8 +34,10 @@ fn bring() -> Option<Engine> {
 /// One line of YAML: `docker GLOBALS run OPTIONS IMAGE ARGS`.
 fn provider(engine: &Engine, name: &str, words: [&[&str]; 3]) -> String {
     let [globals, options, args] = words;
+    let tool = tool(engine);
+    let tool: Vec<&str> = tool.iter().map(String::as_str).collect();
     let own = ["--name", name, "--lifetime", "120"];
-    let argv = [&["docker"], globals, &["run", "-i"], options, &[engine.image.as_str()], &own, args].concat();
+    let argv = [&tool, globals, &["run", "-i"], options, &[engine.image.as_str()], &own, args].concat();
     format!("  {name}: {{command: {}, stop: {{grace_s: 0.7, term_s: 0.7}}}}\n", json!(argv))
 }
 

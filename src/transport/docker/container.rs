@@ -245,6 +245,11 @@ impl Container {
 pub(super) async fn remove(engine: &Engine, id: &str) -> Result<(), String> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     let until = Instant::now() + REMOVE_WITHIN;
+    if engine.podman {
+        // Its forced removal would first ask for 10 s. One that does not run is no error here.
+        let now = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+        let _ = timeout_at(until, engine.api.kill_container(id, Some(now))).await;
+    }
     loop {
         let why = match timeout_at(until, engine.api.remove_container(id, Some(options.clone()))).await {
             Ok(Ok(())) => return Ok(()),

@@ -47,7 +47,9 @@ impl Aftermath {
                 return;
             }
             if !ids.is_empty() {
-                // With its anonymous volumes, as `--rm` does. One that is going already is no error of ours.
+                // It has had its ladder; Podman's `rm --force` would give it another 10 s. Then with its anonymous volumes, as
+                // `--rm` does. One that is going already is no error of ours.
+                self.ask(&[&[OsStr::new("kill")], &ids[..]].concat(), start);
                 let words = ["rm", "--force", "--volumes"].map(OsStr::new);
                 self.ask(&[&words, &ids[..]].concat(), start);
             }
