@@ -11,7 +11,8 @@ mod restart;
 mod running;
 mod service_manager;
 pub mod signals;
-mod state_dir;
+mod stale;
+pub mod state_dir;
 mod stdio;
 mod sweep;
 
@@ -168,6 +169,7 @@ async fn serve(
         config: path.clone(),
         dotenv,
         pid_file: pid_files.named_path(),
+        parent: pid_files.parent,
         instance: marker.instance,
         generation_id: marker.generation,
         last_restart: Default::default(),

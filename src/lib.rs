@@ -9,12 +9,13 @@
 //! | 5 | [`server`] what clients see · [`control`] the `hangar_*` tools |
 //! | 4 | [`reload`] a config change · [`bridge`] between the protocol eras |
 //! | 3 | [`registry`] the current snapshot, names and routes |
-//! | 2 | [`provider`] one provider's life |
+//! | 2 | [`provider`] one provider's life · [`census`] gateways and their processes on this machine |
 //! | 1 | [`transport`] one upstream connection · [`telemetry`] events, logs, metrics |
 //! | 0 | [`config`] the file · [`wire`] the bytes · [`runtime_dir`] where a running gateway is found · [`host`] processes of this machine · [`passing`] descriptors on their way |
 
 pub mod app;
 pub mod bridge;
+pub mod census;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -9,7 +9,8 @@ const FLOORS: [&[&str]; 8] = [
     // `passing`: descriptors through a socket, to a shim and to the next life.
     &["config", "wire", "runtime_dir", "host", "passing"],
     &["transport", "telemetry"],
-    &["provider"],
+    // `census`: the gateways of this user and what belongs to them.
+    &["provider", "census"],
     &["registry"],
     &["reload", "bridge"],
     &["server", "control"],

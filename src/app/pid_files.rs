@@ -9,7 +9,7 @@ use crate::{
         self,
         pid_file::{self, Facts, Found, NotTaken, Parent, PidFile},
     },
-    telemetry::About,
+    telemetry::{About, build},
 };
 
 const RECORD: &str = "record";
@@ -21,16 +21,21 @@ pub(super) struct PidFiles {
     record: Option<PidFile>,
     /// Of a gateway over HTTP, and of a stdio gateway that was told to keep one.
     named: Option<PidFile>,
-    parent: Option<Parent>,
+    /// Whoever started the first life of this process.
+    pub(super) parent: Option<Parent>,
 }
 
 impl PidFiles {
     /// Before anything is started: a second gateway at a held place is refused.
     pub(super) fn take(options: &ServeOptions, config: &Path, earlier: &mut Handover) -> Result<Self, ServeError> {
         sweep();
+        let mut parent = parent();
         let record = runtime_dir::record_path(config, std::process::id()).map_err(|e| e.to_string()).and_then(|path| {
             match earlier.take(RECORD) {
-                Some(fd) => Ok(PidFile::adopt(path, fd)),
+                Some(fd) => {
+                    parent = first_parent(&path).or(parent);
+                    Ok(PidFile::adopt(path, fd))
+                }
                 None => PidFile::take(&path).map_err(|e| e.to_string()),
             }
         });
@@ -55,7 +60,7 @@ impl PidFiles {
                 },
             },
         };
-        Ok(Self { record, named, parent: parent() })
+        Ok(Self { record, named, parent })
     }
 
     /// A stdio gateway keeps one only when it is told to.
@@ -74,7 +79,7 @@ impl PidFiles {
         let facts = Facts {
             pid,
             start_time: about.start_time.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: build::VERSION.to_owned(),
             transport: about.transport.to_owned(),
             host: about.address.map(|address| address.ip().to_string()),
             port: about.address.map(|address| address.port()),
@@ -118,6 +123,14 @@ fn parent() -> Option<Parent> {
     // Process 1 is everybody's parent in the end.
     let process = host::Process::of(pid).filter(|process| process.pid > 1)?;
     Some(Parent { pid, start_ticks: process.started })
+}
+
+/// As the life before has written it: a parent that has gone since is not replaced by whoever adopts orphans.
+fn first_parent(record: &Path) -> Option<Parent> {
+    match pid_file::look(record) {
+        Ok(Found::Held(Some(facts))) => facts.parent,
+        _ => None,
+    }
 }
 
 /// Records of gateways that were killed.

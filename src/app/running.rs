@@ -24,7 +24,7 @@ use super::{
     restart::{self, NextLife, Refusal},
     service_manager,
     signals::{Sent, Signal},
-    stdio,
+    stale, stdio,
 };
 use crate::{
     reload::{ReloadHandle, ReloadOptions, Trigger, watch_sources},
@@ -106,6 +106,7 @@ impl Running {
         self.pid_files.write(&self.state.about, self.executable.as_deref());
         let mut tasks = self.start(tcp, admin, &hangups);
         service_manager::ready("serving");
+        let _stale = AbortOnDropHandle::new(tokio::spawn(stale::tend(self.path.clone(), self.state.clone())));
         let end = self.until_told(&mut signals, &hangups, &mut tasks.client).await;
         let began = Instant::now();
         tasks.watcher.abort();

@@ -11,6 +11,7 @@ use super::{
     exit::Exit,
     output::{Colour, Out, Table, shortened},
 };
+use crate::telemetry::in_words;
 
 /// Status pages wait for nothing.
 const QUICK: Duration = Duration::from_secs(15);
@@ -112,7 +113,7 @@ fn healthy(status: &Value) -> bool {
 fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
     let text = |at: &str| status.pointer(at).map(plain).filter(|text| !text.is_empty());
     let or_dash = |at: &str| text(at).unwrap_or_else(|| "-".into());
-    let uptime = status.get("uptime_s").and_then(Value::as_u64).map_or("-".into(), span);
+    let uptime = status.get("uptime_s").and_then(Value::as_u64).map_or("-".into(), in_words);
     let title = format!("hangar {}, pid {}, up {uptime}", or_dash("/version"), or_dash("/pid"));
     out.line(out.paint(&title, Colour::Bold))?;
     let transport = match text("/address") {
@@ -193,27 +194,5 @@ fn plain(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-/// `2 d 3 h`, `5 min 7 s`: the two greatest units.
-fn span(seconds: u64) -> String {
-    let units = [("d", seconds / 86400), ("h", seconds / 3600 % 24), ("min", seconds / 60 % 60), ("s", seconds % 60)];
-    let first = units.iter().position(|(_, n)| *n > 0).unwrap_or(3);
-    let parts: Vec<String> =
-        units.iter().skip(first).take(2).filter(|(_, n)| *n > 0).map(|(unit, n)| format!("{n} {unit}")).collect();
-    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_have_two_units() {
-        let want = [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90_000, "1 d 1 h"), (86_403, "1 d")];
-        for (seconds, text) in want {
-            assert_eq!(span(seconds), text);
-        }
     }
 }

@@ -4,18 +4,19 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
-    Config, ConfigDiff, DockerSpec, EnvFile, Environment, Launch, LoggingSettings, ProviderName, ProviderSpec,
+    CleanupSettings, Config, ConfigDiff, DockerSpec, EnvFile, Environment, Launch, LoggingSettings, ProviderName, ProviderSpec,
     ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, reload, server, logging } = old;
+    let Config { providers, reload, server, logging, cleanup } = old;
     providers_diff(providers, &new.providers, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);
+    cleanup_diff(cleanup, &new.cleanup, &mut out);
     out
 }
 
@@ -218,4 +219,10 @@ fn logging_diff(old: &LoggingSettings, new: &LoggingSettings, out: &mut ConfigDi
     let LoggingSettings { level, format } = old;
     out.live("logging.level", level, &new.level);
     out.restart("logging.format", format, &new.format);
+}
+
+/// Looked at when the next gateway of the file starts, and it reads the file itself.
+fn cleanup_diff(old: &CleanupSettings, new: &CleanupSettings, out: &mut ConfigDiff) {
+    let CleanupSettings { max_instances } = old;
+    out.live("cleanup.max_instances", max_instances, &new.max_instances);
 }

@@ -160,6 +160,7 @@ pub(super) static FILE: Section = Section {
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
+        key("cleanup", Shape::Fields(&CLEANUP), "", "What becomes of gateways that have lost their client."),
     ],
 };
 
@@ -402,9 +403,21 @@ static LOGGING: Section = Section {
     ],
 };
 
+static CLEANUP: Section = Section {
+    id: "cleanup",
+    about: "What becomes of earlier stdio gateways of this file that have lost their client.",
+    selector: None,
+    keys: &[key(
+        "max_instances",
+        Shape::Whole { min: 1, max: 1_000_000 },
+        "9",
+        "The newest so many gateways of this file are kept in any case; of older ones those without a client are ended.",
+    )],
+};
+
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING];
+    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

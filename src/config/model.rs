@@ -20,6 +20,7 @@ pub struct Config {
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
+    pub cleanup: CleanupSettings,
 }
 
 /// `[A-Za-z][A-Za-z0-9_-]{0,63}` without `__`. Cheap to clone.
@@ -264,6 +265,19 @@ pub struct ReloadSettings {
 impl Default for ReloadSettings {
     fn default() -> Self {
         Self { enabled: true, use_watchdog: true, interval: Duration::from_secs(5) }
+    }
+}
+
+/// What becomes of earlier stdio gateways of the same file that have lost their client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanupSettings {
+    /// The newest so many are left alone; at least 1.
+    pub max_instances: u32,
+}
+
+impl Default for CleanupSettings {
+    fn default() -> Self {
+        Self { max_instances: 9 }
     }
 }
 

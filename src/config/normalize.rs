@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ArgsAt, Auth, Config, ContainerUser, DockerSpec, EnvFile, Environment, InheritEnv, Launch, LogFormat, LogLevel,
+    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DockerSpec, EnvFile, Environment, InheritEnv, Launch, LogFormat, LogLevel,
     LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings, RemoteSpec, RemoteTransport,
     Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls, ToolFilter, ToolPrefix, Volume, codes,
     dotenv,
@@ -34,6 +34,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
             server
         },
         logging: logging(file.section("logging").unwrap_or(&none)),
+        cleanup: cleanup(file.section("cleanup").unwrap_or(&none)),
     }
 }
 
@@ -374,6 +375,11 @@ fn logging(fields: &Fields) -> LoggingSettings {
         },
         format: if fields.word("format") == Some("json") { LogFormat::Json } else { LogFormat::Text },
     }
+}
+
+fn cleanup(fields: &Fields) -> CleanupSettings {
+    let default = CleanupSettings::default();
+    CleanupSettings { max_instances: fields.whole("max_instances").map_or(default.max_instances, narrow) }
 }
 
 fn texts(items: &[Item]) -> Vec<String> {

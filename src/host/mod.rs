@@ -2,15 +2,19 @@
 //!
 //! Linux tells it in `/proc`; elsewhere nothing is told, and everything here answers that it does not know.
 
+mod client;
 mod owner;
 mod process;
 mod stat;
+mod tree;
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
+pub use client::{Stdin, own_stdin, stdin_of};
 pub use owner::Owner;
 pub use process::Process;
 pub use stat::Stat;
+pub use tree::{Tree, Usage};
 
 /// Numbers of all processes that can be seen from here.
 pub fn pids() -> Vec<u32> {
@@ -22,6 +26,17 @@ pub fn pids() -> Vec<u32> {
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// Time since the boot, on the clock that the start times of processes are on.
+pub fn since_boot() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_ascii_whitespace().next()?.parse().ok()?).ok()
+}
+
+/// Whose process it is, by its effective user id.
+pub fn uid(pid: u32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|about| about.uid())
 }
 
 /// `None`: there is no such process, or it is somebody else's.

@@ -31,8 +31,12 @@ impl Stat {
 
     /// Processor time used.
     pub fn cpu(&self) -> Duration {
-        let ticks_a_second = rustix::param::clock_ticks_per_second().max(1);
-        Duration::from_millis(self.cpu_ticks.saturating_mul(1000) / ticks_a_second)
+        ticks(self.cpu_ticks)
+    }
+
+    /// From the boot to its start.
+    pub fn started_after_boot(&self) -> Duration {
+        ticks(self.started)
     }
 
     pub fn rss_bytes(&self) -> u64 {
@@ -56,6 +60,11 @@ impl Stat {
             rss_pages: number(24)?,
         })
     }
+}
+
+fn ticks(number: u64) -> Duration {
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_millis(number.saturating_mul(1000) / a_second)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::Event;
+use super::{Event, build};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +134,8 @@ impl Metrics {
         let help = "Notifications dropped because a client did not read them";
         r.register("dropped_notifications", help, self.dropped_notifications.clone());
         r.register("refused_requests", "HTTP requests refused by the Host/Origin guard", self.refused_requests.clone());
-        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        r.register("build", "About this build", Info::new(version));
+        let labels = vec![("version", build::VERSION), ("commit", build::COMMIT), ("build_date", build::DATE)];
+        r.register("build", "About this build", Info::new(labels));
     }
 
     pub(super) fn observe(&self, event: &Event) {

@@ -3,6 +3,7 @@
 //! One [`Telemetry`] per gateway; every floor above holds an `Arc` of it.
 
 mod about;
+pub mod build;
 mod event;
 mod history;
 mod log_writer;
@@ -11,7 +12,7 @@ mod metrics;
 
 use std::{sync::Arc, time::Duration};
 
-pub use about::About;
+pub use about::{About, in_words};
 pub use event::{Event, StopReason};
 pub use history::{History, Recorded};
 pub use metrics::{CallOutcome, Metrics};

@@ -23,9 +23,12 @@ mod streams;
 mod subprocess;
 mod sweep;
 
-pub use docker::{entry as keeper_entry, sweep as sweep_containers};
+pub use docker::{
+    ContainerOf, EngineFacts, KEEPER, containers, end_container, engine, entry as keeper_entry, sweep as sweep_containers,
+};
 pub use output::OutputRing;
 pub use pull::{Pull, PullWatch};
+pub use shim::COMMAND as SHIM;
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;
 

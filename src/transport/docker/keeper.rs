@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// `hangar __keeper PLACE NAME GRACE_MS TERM_MS`, standard input = the pipe.
-const COMMAND: &str = "__keeper";
+pub const COMMAND: &str = "__keeper";
 const REMOVED: u8 = b'r';
 const USAGE: u8 = 2;
 const FAILED: u8 = 1;

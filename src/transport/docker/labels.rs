@@ -5,7 +5,7 @@ use crate::{config::ProviderName, host::Owner, transport::Marker};
 pub(super) const MANAGED: &str = "hangar.managed";
 pub(super) const INSTANCE: &str = "hangar.instance";
 pub(super) const GENERATION: &str = "hangar.generation";
-const PROVIDER: &str = "hangar.provider";
+pub(super) const PROVIDER: &str = "hangar.provider";
 /// The gateway that made it: see [`Owner`].
 pub(super) const OWNER: &str = "hangar.owner";
 

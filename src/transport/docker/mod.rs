@@ -33,11 +33,13 @@ mod fate;
 mod image;
 mod keeper;
 pub(super) mod labels;
+mod listing;
 mod outbox;
 mod settings;
 mod sweep;
 
-pub use keeper::entry;
+pub use keeper::{COMMAND as KEEPER, entry};
+pub use listing::{ContainerOf, EngineFacts, containers, end_container, engine};
 pub use sweep::sweep;
 
 /// Frames in a row before other tasks get their turn.

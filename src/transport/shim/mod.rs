@@ -40,7 +40,7 @@ mod signals;
 
 /// `hangar __shim NAME GRACE_MS TERM_MS GLOBALS PROGRAM ARGV0 [ARG...]`, standard input = the control socket. GLOBALS: of a
 /// `docker run ...` the number of words before `run`, else `-`.
-pub(super) const COMMAND: &str = "__shim";
+pub const COMMAND: &str = "__shim";
 /// `hangar __shim-exec SHIM_PID PROGRAM ARGV0 [ARG...]`: becomes the server.
 const EXEC_COMMAND: &str = "__shim-exec";
 

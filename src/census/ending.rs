@@ -1,0 +1,95 @@
+//! Ends one process for good, in order if it goes in order.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use crate::host::Process;
+
+/// A gateway's own stop takes 45 s at most (CONTRACT section 7).
+const LIMIT: Duration = Duration::from_secs(50);
+/// What SIGKILL does not end within this waits for a disk that does not answer.
+const KILL: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It had gone already.
+    Gone,
+    Terminated,
+    Killed,
+    Survived,
+}
+
+impl Ended {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "was gone already",
+            Self::Terminated => "SIGTERM",
+            Self::Killed => "SIGKILL",
+            Self::Survived => "survived",
+        }
+    }
+}
+
+/// SIGTERM, and SIGCONT, for it may be stopped; SIGKILL when it takes longer than a stop may take. Its providers' shims do
+/// the rest. Reaches this process and no later one of its number.
+pub async fn end_gateway(process: Process) -> Ended {
+    end(process, LIMIT).await
+}
+
+async fn end(process: Process, limit: Duration) -> Ended {
+    if !process.signal(Signal::TERM) {
+        return if process.lives() { Ended::Survived } else { Ended::Gone };
+    }
+    process.signal(Signal::CONT);
+    if gone_within(process, limit).await {
+        return Ended::Terminated;
+    }
+    process.signal(Signal::KILL);
+    if gone_within(process, KILL).await { Ended::Killed } else { Ended::Survived }
+}
+
+async fn gone_within(process: Process, limit: Duration) -> bool {
+    let start = Instant::now();
+    while process.lives() {
+        if start.elapsed() > limit {
+            return false;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    true
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    fn child(script: &str) -> (Child, Process) {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let process = Process::of(child.id()).unwrap();
+        (child, process)
+    }
+
+    #[tokio::test]
+    async fn one_that_is_stopped_is_woken_and_one_that_ignores_sigterm_is_killed() {
+        let (mut polite, process) = child("echo up; read x");
+        assert!(process.signal(Signal::STOP));
+        assert_eq!(end(process, Duration::from_secs(10)).await, Ended::Terminated);
+        assert_eq!(end(process, Duration::from_secs(10)).await, Ended::Gone);
+        polite.wait().unwrap();
+        let (mut stubborn, process) = child("trap '' TERM; echo up; read x; sleep 20");
+        assert_eq!(end(process, Duration::from_millis(200)).await, Ended::Killed);
+        stubborn.wait().unwrap();
+    }
+}
