@@ -1,0 +1,223 @@
+//! Earlier gateways that have lost their client and did not notice: `cleanup.max_instances`, through the shipped binary.
+
+#[path = "support/gateway.rs"]
+mod gateway;
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
+};
+
+use gateway::{Being, Gateway, Home, SOON, Signal, UNWATCHED, config, eventually, holds_for, json, ms, signal};
+
+const KEEP_ONE: &str = "config_reload: {enabled: false}\ncleanup: {max_instances: 1}\n";
+
+/// A gateway whose parent is a shell in between, which can be taken away from it.
+struct Orphan {
+    being: Being,
+    shell: Child,
+    /// The only end that anybody can write to; `None` with a socket.
+    stdin: Option<ChildStdin>,
+    log: PathBuf,
+}
+
+impl Orphan {
+    fn start(home: &Arc<Home>, stdin: Stdio, options: &str) -> Self {
+        let log = home.path("logs/orphan.log");
+        // The shell must not hold the gateway's stdin open, nor read from it.
+        let script = format!(
+            "exec 3<&0; \"$0\" serve --config \"$1\" {options} <&3 3<&- >/dev/null 2>\"$2\" & \
+             exec </dev/null 3<&-; echo $!; wait"
+        );
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hangar")])
+            .args([home.config(), log.clone()])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path(""))
+            .env("XDG_STATE_HOME", home.path("state"))
+            .env("XDG_RUNTIME_DIR", home.path("run"))
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stdin = shell.stdin.take();
+        let being = Being::of(line.trim().parse().unwrap()).expect("it runs");
+        let orphan = Self { being, shell, stdin, log };
+        eventually("the first gateway has started", SOON, || orphan.log().contains("gateway_started").then_some(()));
+        let record = format!("-{}.json", orphan.being.pid);
+        eventually("its record is written", SOON, || {
+            let mut entries = fs::read_dir(home.path("run/hangar")).unwrap().flatten();
+            entries.find(|e| e.path().to_string_lossy().ends_with(&record) && e.metadata().unwrap().len() > 0)
+        });
+        orphan
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn lose_parent(&mut self) {
+        self.shell.kill().unwrap();
+        self.shell.wait().unwrap();
+    }
+
+    /// Hung: it does not notice what happens to its client.
+    fn hang(&self) {
+        signal(self.being.pid, Signal::STOP);
+    }
+
+    fn assert_kept(&self) {
+        holds_for("it is left alone", ms(1500), || self.being.lives());
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if self.being.lives() {
+            signal(self.being.pid, Signal::KILL);
+        }
+        // It may have been taken away already.
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+fn pid(line: &str, being: Being) -> bool {
+    line.contains(&format!("pid={} ", being.pid))
+}
+
+/// The new gateway says this about the earlier one.
+fn says(gateway: &Gateway, event: &str, being: Being) -> String {
+    eventually(&format!("{event} about {being:?}"), SOON, || {
+        gateway.log().lines().find(|line| line.contains(event) && pid(line, being)).map(str::to_owned)
+    })
+}
+
+#[test]
+fn a_hung_gateway_whose_client_is_gone_is_ended_by_the_next_one_with_all_its_providers() {
+    let home = Home::new();
+    home.put(&config(&home.provider("a", &[], ""), KEEP_ONE));
+    let mut old = Orphan::start(&home, Stdio::piped(), "");
+    old.lose_parent();
+    old.hang();
+    old.stdin = None;
+    let new = Gateway::again(&home);
+    says(&new, "stale_gateway_found", old.being);
+    let line = says(&new, "stale_gateway_ended", old.being);
+    for part in ["uptime_s=", "its parent is gone and its stdin is at its end", "SIGTERM"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!old.being.lives());
+    assert!(old.log().contains("gateway_stopped"), "in order: {}", old.log());
+    new.client.pid_of("a");
+    new.stop();
+}
+
+#[test]
+fn one_among_the_newest_is_kept_and_told() {
+    let home = Home::new();
+    home.put(&config("", UNWATCHED));
+    let mut old = Orphan::start(&home, Stdio::piped(), "");
+    old.lose_parent();
+    old.hang();
+    old.stdin = None;
+    let new = Gateway::again(&home);
+    let line = says(&new, "stale_gateway_kept", old.being);
+    assert!(line.contains("one of the newest"), "{line}");
+    old.assert_kept();
+}
+
+#[test]
+fn one_whose_client_lives_is_never_ended() {
+    let home = Home::new();
+    home.put(&config("", KEEP_ONE));
+    let old = Gateway::again(&home);
+    let being = Being::of(old.pid()).unwrap();
+    eventually("its record is written", SOON, || {
+        let mut entries = fs::read_dir(home.path("run/hangar")).unwrap().flatten();
+        entries.find(|e| e.path().extension().is_some_and(|e| e == "json") && e.metadata().unwrap().len() > 0)
+    });
+    let new = Gateway::again(&home);
+    let line = says(&new, "stale_gateway_kept", being);
+    assert!(line.contains("its parent lives"), "{line}");
+    holds_for("it is left alone", ms(1500), || being.lives());
+    let status = old.client.structured("hangar_server_info", json!({}));
+    assert_eq!(status["client"], json!({"parent": "alive", "stdin": "open"}), "{status}");
+    new.stop();
+    old.stop();
+}
+
+#[test]
+fn one_whose_parent_is_gone_but_whose_stdin_is_held_is_never_ended_hung_or_not() {
+    for hang in [false, true] {
+        let home = Home::new();
+        home.put(&config("", KEEP_ONE));
+        let mut old = Orphan::start(&home, Stdio::piped(), "");
+        old.lose_parent();
+        if hang {
+            old.hang();
+        }
+        let new = Gateway::again(&home);
+        let line = says(&new, "stale_gateway_kept", old.being);
+        assert!(line.contains("another process holds its stdin"), "{line}");
+        old.assert_kept();
+    }
+}
+
+#[test]
+fn of_a_socket_the_gateway_itself_is_asked_and_only_silence_counts_against_it() {
+    let home = Home::new();
+    home.put(&config("", KEEP_ONE));
+    let (client, stdin) = UnixStream::pair().unwrap();
+    let mut old = Orphan::start(&home, Stdio::from(OwnedFd::from(stdin)), "");
+    old.lose_parent();
+    let new = Gateway::again(&home);
+    let line = says(&new, "stale_gateway_kept", old.being);
+    assert!(line.contains("as it says itself"), "{line}");
+    old.assert_kept();
+    new.stop();
+    old.hang();
+    let new = Gateway::again(&home);
+    let line = says(&new, "stale_gateway_ended", old.being);
+    assert!(line.contains("does not answer"), "{line}");
+    assert!(!old.being.lives());
+    drop(client);
+}
+
+#[test]
+fn a_gateway_over_http_and_one_of_another_file_are_none_of_its_business() {
+    let home = Home::new();
+    home.put(&config("", KEEP_ONE));
+    let mut http = Orphan::start(&home, Stdio::piped(), "--http --port 0");
+    http.lose_parent();
+    http.stdin = None;
+    let elsewhere = Home::new();
+    elsewhere.put(&config("", KEEP_ONE));
+    let mut other = Orphan::start(&home_of(&home, &elsewhere), Stdio::piped(), "");
+    other.lose_parent();
+    other.hang();
+    other.stdin = None;
+    let new = Gateway::again(&home);
+    http.assert_kept();
+    other.assert_kept();
+    assert!(!new.log().contains("stale_gateway"), "{}", new.log());
+    new.stop();
+}
+
+/// The configuration of `other` in the runtime directory of `home`.
+fn home_of(home: &Arc<Home>, other: &Arc<Home>) -> Arc<Home> {
+    let run = other.path("run");
+    fs::remove_dir(&run).unwrap();
+    std::os::unix::fs::symlink(home.path("run"), &run).unwrap();
+    // A place to see that the link works.
+    File::create(run.join("seen")).unwrap();
+    assert!(home.path("run/seen").exists());
+    other.clone()
+}
