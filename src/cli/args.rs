@@ -19,6 +19,10 @@ Exit codes: 0 ok; 1 unhealthy, a tool error or a difference found; 2 usage; 3 co
 #[command(name = "hangar", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct Args {
+    /// With --version: the commit and the date of the build, too
+    #[arg(long, short, requires = "version")]
+    #[expect(dead_code, reason = "the version flag ends the parsing; what was typed is looked at again")]
+    verbose: bool,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -19,13 +19,16 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 use args::{Args, Command};
 use exit::{Exit, Failure};
 use output::Out;
 
-use crate::app::{self, ServeOptions};
+use crate::{
+    app::{self, ServeOptions},
+    telemetry::build,
+};
 
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
@@ -33,7 +36,11 @@ pub fn run() -> ExitCode {
         Ok(args) => args,
         Err(answer) => {
             // Help and version come this way too. A reader that is gone needs no answer.
-            let _ = answer.print();
+            if answer.kind() == ErrorKind::DisplayVersion && std::env::args_os().any(|word| word == "--verbose" || word == "-v") {
+                let _ = Out::new(false).write(build::long().as_bytes());
+            } else {
+                let _ = answer.print();
+            }
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };

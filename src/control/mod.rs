@@ -8,6 +8,7 @@ mod outcome;
 mod progress;
 mod providers;
 mod search;
+mod server_info;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -56,7 +57,7 @@ impl Control {
             "hangar_list" => self.list(&arguments.read()?),
             "hangar_status" => self.status(),
             "hangar_details" => self.details(&arguments.read()?),
-            "hangar_server_info" => self.server_info(),
+            "hangar_server_info" => self.server_info().await,
             "hangar_metrics" => self.metrics(&arguments.read()?),
             "hangar_tools" => self.tools(&arguments.read()?).await,
             "hangar_start" => self.start(&arguments.read()?, Progress::wanted(&arguments, caller)).await,
@@ -91,16 +92,6 @@ impl Control {
         status["not_listed"] =
             snapshot.providers.values().filter(|p| p.catalogue().is_none()).map(|p| json!(p.name)).collect();
         Outcome::ok(&status)
-    }
-
-    fn server_info(&self) -> Outcome {
-        let mut info = self.about.json();
-        let snapshot = self.registry.snapshot();
-        let (healthy, reasons) = view::health(&snapshot);
-        info["health"] = json!(if healthy { "healthy" } else { "degraded" });
-        info["reasons"] = json!(reasons);
-        info["generation"] = json!(snapshot.generation);
-        Outcome::ok(&info)
     }
 
     fn metrics(&self, filter: &arguments::Metrics) -> Outcome {

@@ -43,7 +43,11 @@ fn the_help_lists_exactly_what_there_is() {
         place.run(&[command, "--help"]).exits(0).says(&["Usage: hangar"]);
     }
     let version = place.run(&["--version"]).exits(0);
-    assert_eq!(version.out, format!("hangar {}\n", env!("CARGO_PKG_VERSION")));
+    let first_line = format!("hangar {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version.out, first_line);
+    let long = place.run(&["--version", "--verbose"]).exits(0).says(&["commit: ", "built: 20"]);
+    assert!(long.out.starts_with(&first_line) && !long.out.contains("unknown"), "{}", long.out);
+    place.run(&["--verbose", "status"]).exits(2);
 }
 
 #[test]
