@@ -53,6 +53,22 @@ pub fn records_of(config: Option<&Path>) -> Vec<PathBuf> {
     })
 }
 
+/// PID files in the places where scripts look, of every config file. Some may be stale.
+pub fn pid_files() -> Vec<PathBuf> {
+    let is_digest = |stem: &str| stem.len() == DIGITS && stem.bytes().all(|b| b.is_ascii_hexdigit());
+    found_in(&places(), |name| name.strip_suffix(".pid").is_some_and(is_digest))
+}
+
+/// Whether the place is there and usable; makes nothing. An `Err` says why it is not used.
+pub fn look_at(place: &Path) -> io::Result<bool> {
+    if matches!(fs::symlink_metadata(place), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Ok(false);
+    }
+    trusted(place)?;
+    access(place, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(true)
+}
+
 /// Sockets of gateways of this config file, newest first, in every place where one may be: a gateway that a desktop
 /// program has started may know fewer variables than the shell. Some may be stale.
 pub fn sockets_of(config: &Path) -> Vec<PathBuf> {

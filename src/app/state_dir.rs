@@ -24,6 +24,16 @@ impl StateDir {
         Self(found.filter(|dir| dir.is_absolute()))
     }
 
+    pub fn path(&self) -> Option<&PathBuf> {
+        self.0.as_ref()
+    }
+
+    /// The one that children of this directory's gateways bear, if there has been a gateway. Makes nothing.
+    pub fn known_instance(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.0.as_ref()?.join("instance")).ok()?;
+        Some(text.trim().to_owned()).filter(|id| is_id(id))
+    }
+
     pub fn catalogues(&self) -> Option<PathBuf> {
         self.0.as_ref().map(|dir| dir.join("catalogues"))
     }

@@ -1,14 +1,20 @@
 //! Ends one process for good, in order if it goes in order.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::host::Process;
+use super::Role;
+use crate::host::{Process, Tree};
 
 /// A gateway's own stop takes 45 s at most (CONTRACT section 7).
 const LIMIT: Duration = Duration::from_secs(50);
+/// The longest `stop.term_s` that there can be.
+const LADDER: Duration = Duration::from_secs(60);
 /// What SIGKILL does not end within this waits for a disk that does not answer.
 const KILL: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -37,6 +43,41 @@ impl Ended {
 /// the rest. Reaches this process and no later one of its number.
 pub async fn end_gateway(process: Process) -> Ended {
     end(process, LIMIT).await
+}
+
+/// Ends processes of dead gateways: shims among them are told SIGTERM and end everything below them by their own ladder;
+/// what no shim shelters is killed. This process and what stands above it are left out.
+pub async fn end_left_over(processes: Vec<Process>) -> Vec<(Process, Ended)> {
+    let tree = Tree::look();
+    let spared = tree.with_all_above(std::process::id());
+    let doomed: Vec<Process> = processes.into_iter().filter(|process| !spared.contains(&process.pid)).collect();
+    let is_shim = |process: &&Process| Role::of(process.pid) == Role::Shim;
+    let shims: Vec<Process> = doomed.iter().filter(is_shim).copied().collect();
+    for shim in &shims {
+        shim.signal(Signal::TERM);
+        shim.signal(Signal::CONT);
+    }
+    let start = Instant::now();
+    let mut killed = BTreeSet::new();
+    // Every ladder at the same time; each ends with SIGKILL from its shim.
+    while doomed.iter().any(|process| process.lives()) && start.elapsed() < LADDER + KILL {
+        let tree = Tree::look();
+        let patient = start.elapsed() < LADDER;
+        let living = shims.iter().filter(|shim| patient && shim.lives());
+        let sheltered: BTreeSet<u32> = living.flat_map(|shim| tree.with_all_below(shim.pid)).collect();
+        for process in doomed.iter().filter(|process| !sheltered.contains(&process.pid)) {
+            if process.signal(Signal::KILL) {
+                killed.insert(*process);
+            }
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    let outcome = |process: Process| match (process.lives(), killed.contains(&process)) {
+        (true, _) => Ended::Survived,
+        (false, true) => Ended::Killed,
+        (false, false) => Ended::Terminated,
+    };
+    doomed.into_iter().map(|process| (process, outcome(process))).collect()
 }
 
 async fn end(process: Process, limit: Duration) -> Ended {

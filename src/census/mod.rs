@@ -12,6 +12,6 @@ mod processes;
 
 pub use client::{Ask, Client, told_by};
 pub use containers::Containers;
-pub use ending::{Ended, end_gateway};
+pub use ending::{Ended, end_gateway, end_left_over};
 pub use gateways::{Gateway, Held, gateways};
 pub use processes::{Belongs, Member, Role, marked, of_gateway};

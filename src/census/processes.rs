@@ -51,7 +51,7 @@ impl Role {
         }
     }
 
-    fn of(pid: u32) -> Self {
+    pub(super) fn of(pid: u32) -> Self {
         match host::arguments(pid).and_then(|line| line.into_iter().nth(1)) {
             Some(word) if word == transport::SHIM.as_bytes() => Self::Shim,
             Some(word) if word == transport::KEEPER.as_bytes() => Self::Keeper,

@@ -21,7 +21,6 @@ Exit codes: 0 ok; 1 unhealthy, a tool error or a difference found; 2 usage; 3 co
 pub(super) struct Args {
     /// With --version: the commit and the date of the build, too
     #[arg(long, short, requires = "version")]
-    #[expect(dead_code, reason = "the version flag ends the parsing; what was typed is looked at again")]
     verbose: bool,
     #[command(subcommand)]
     pub command: Command,
@@ -98,6 +97,8 @@ pub(super) enum Command {
     },
     /// Call a tool of a provider and print its result; exits 1 when the tool answers with an error
     Call(Call),
+    /// Look for what stands in the way of a gateway here, and for what gateways have left behind; exits 1 when something is
+    Doctor(Doctor),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Be a small MCP server on stdio, to try a gateway with
@@ -183,6 +184,23 @@ pub(super) struct Call {
     pub timeout: Option<Duration>,
     #[command(flatten)]
     pub gateway: Gateway,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// List every process and container that belongs to a gateway of this user, live or dead
+    #[arg(long)]
+    pub processes: bool,
+    /// End those that a dead gateway left over, and gateways that have lost their client
+    #[arg(long, requires = "processes")]
+    pub end: bool,
+    /// Do not ask before ending them
+    #[arg(long, requires = "end")]
+    pub yes: bool,
     #[command(flatten)]
     pub json: Json,
 }

@@ -8,6 +8,7 @@ mod admin;
 mod args;
 pub mod demo_server;
 mod discover;
+mod doctor;
 mod exit;
 mod lifecycle;
 mod output;
@@ -61,6 +62,10 @@ pub fn run() -> ExitCode {
         Command::List { gateway, json } => on_runtime(status::list(gateway, &mut Out::new(json.json))),
         Command::Tools { provider, gateway, json } => {
             on_runtime(tools::tools(gateway, provider.as_deref(), &mut Out::new(json.json)))
+        }
+        Command::Doctor(typed) => {
+            let json = typed.json.json;
+            on_runtime(doctor::doctor(typed, &mut Out::new(json)))
         }
         Command::Call(call) => {
             let json = call.json.json;

@@ -61,6 +61,17 @@ impl Tree {
         found
     }
 
+    /// Itself and everything above it.
+    pub fn with_all_above(&self, pid: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut next = Some(pid);
+        while let Some(pid) = next.filter(|pid| !found.contains(pid)) {
+            found.push(pid);
+            next = self.stat(pid).map(|stat| stat.parent);
+        }
+        found
+    }
+
     pub fn usage(&self, pids: &[u32]) -> Usage {
         let stats = pids.iter().filter_map(|pid| self.stat(*pid));
         stats.fold(Usage::default(), |sum, stat| Usage {
