@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     host::{self, Owner, Process, Tree, Usage},
-    transport,
+    transport::{self, sweep},
 };
 
 use super::Gateway;
@@ -132,8 +132,8 @@ pub fn marked(tree: &Tree, gateways: &[Gateway]) -> Vec<Member> {
 fn bearer(pid: u32, tree: &Tree, gateways: &[Gateway]) -> Option<Member> {
     let process = tree.process(pid)?;
     let environ = host::environ(pid)?;
-    let generation = environ.get("HANGAR_GENERATION")?.to_owned();
-    let owner = environ.get("HANGAR_OWNER").and_then(|owner| owner.parse::<Owner>().ok());
+    let generation = environ.get(sweep::GENERATION)?.to_owned();
+    let owner = environ.get(sweep::OWNER).and_then(|owner| owner.parse::<Owner>().ok());
     let of_generation = |gateway: &&Gateway| {
         gateway.process.is_some() && gateway.facts.as_ref().is_some_and(|facts| facts.generation_id == generation)
     };
@@ -148,7 +148,7 @@ fn bearer(pid: u32, tree: &Tree, gateways: &[Gateway]) -> Option<Member> {
     Some(Member {
         process,
         role: Role::of(pid),
-        provider: environ.get("HANGAR_PROVIDER").map(ToOwned::to_owned),
+        provider: environ.get(sweep::PROVIDER).map(ToOwned::to_owned),
         generation: Some(generation),
         gateway,
         belongs,

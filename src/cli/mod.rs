@@ -37,7 +37,9 @@ pub fn run() -> ExitCode {
         Ok(args) => args,
         Err(answer) => {
             // Help and version come this way too. A reader that is gone needs no answer.
-            if answer.kind() == ErrorKind::DisplayVersion && std::env::args_os().any(|word| word == "--verbose" || word == "-v") {
+            if answer.kind() == ErrorKind::DisplayVersion
+                && std::env::args_os().any(|word| word == "--verbose" || word == "-v")
+            {
                 let _ = Out::new(false).write(build::long().as_bytes());
             } else {
                 let _ = answer.print();

@@ -4,8 +4,8 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
-    CleanupSettings, Config, ConfigDiff, DockerSpec, EnvFile, Environment, Launch, LoggingSettings, ProviderName, ProviderSpec,
-    ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
+    CleanupSettings, Config, ConfigDiff, DockerSpec, EnvFile, Environment, Launch, LoggingSettings, ProviderName,
+    ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.

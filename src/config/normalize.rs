@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DockerSpec, EnvFile, Environment, InheritEnv, Launch, LogFormat, LogLevel,
-    LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings, RemoteSpec, RemoteTransport,
-    Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls, ToolFilter, ToolPrefix, Volume, codes,
-    dotenv,
+    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DockerSpec, EnvFile, Environment, InheritEnv, Launch,
+    LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
+    RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
+    ToolFilter, ToolPrefix, Volume, codes, dotenv,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     load::{Load, home_help},

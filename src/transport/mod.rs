@@ -21,10 +21,11 @@ mod remote;
 pub mod shim;
 mod streams;
 mod subprocess;
-mod sweep;
+pub mod sweep;
 
 pub use docker::{
-    ContainerOf, EngineFacts, KEEPER, containers, end_container, engine, entry as keeper_entry, sweep as sweep_containers,
+    ContainerOf, EngineFacts, KEEPER, containers, end_container, engine, entry as keeper_entry,
+    sweep as sweep_containers,
 };
 pub use output::OutputRing;
 pub use pull::{Pull, PullWatch};

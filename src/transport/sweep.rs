@@ -15,10 +15,10 @@ use super::{Marker, shim};
 use crate::host::{self, Environ, Process};
 
 pub(super) const INSTANCE: &str = "HANGAR_INSTANCE";
-pub(super) const GENERATION: &str = "HANGAR_GENERATION";
-pub(super) const PROVIDER: &str = "HANGAR_PROVIDER";
+pub const GENERATION: &str = "HANGAR_GENERATION";
+pub const PROVIDER: &str = "HANGAR_PROVIDER";
 /// The gateway itself, so that it can be told whether it is dead: see [`host::Owner`].
-pub(super) const OWNER: &str = "HANGAR_OWNER";
+pub const OWNER: &str = "HANGAR_OWNER";
 /// Set for the processes of one connection alone.
 pub(super) const CONNECTION: &str = "HANGAR_CONNECTION";
 

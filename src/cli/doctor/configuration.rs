@@ -32,7 +32,8 @@ pub(super) fn check(flag: Option<&Path>) -> (Vec<Finding>, Checked) {
             let message = format!("{} is valid: {}", path.display(), count(providers.len(), "provider"));
             let mut findings = vec![Finding::ok(CHECK, message)];
             findings.extend(loaded.warnings.iter().map(|warning| Finding { verdict: Verdict::Note, ..told(warning) }));
-            let commands = providers.filter(|spec| spec.enabled && matches!(spec.launch, Launch::Subprocess(_))).count();
+            let commands =
+                providers.filter(|spec| spec.enabled && matches!(spec.launch, Launch::Subprocess(_))).count();
             if commands > 0 {
                 let message = format!("{}, each found and executable", count(commands, "command"));
                 findings.push(Finding::ok(COMMANDS, message));

@@ -61,7 +61,10 @@ fn told(what: &str, id: Value, ended: Ended) -> Value {
 fn agreed(doomed: usize) -> anyhow::Result<bool> {
     let what = count(doomed, "process, gateway or container").replace("containers", "containers (see above)");
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return fail(Exit::Refused, format!("{what} to end, and nobody to ask: say --yes to end them; nothing was ended"));
+        return fail(
+            Exit::Refused,
+            format!("{what} to end, and nobody to ask: say --yes to end them; nothing was ended"),
+        );
     }
     write!(io::stderr(), "end {what}? [y/N] ")?;
     let mut answer = String::new();

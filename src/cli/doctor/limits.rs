@@ -52,7 +52,8 @@ mod inotify {
     /// Does what a gateway does, and undoes it.
     pub(super) fn check(config: Option<&Path>) -> Option<Finding> {
         let directory = config.and_then(|config| std::path::absolute(config).ok())?.parent()?.to_owned();
-        let tried = init(CreateFlags::CLOEXEC).and_then(|fd| add_watch(&fd, &*directory, WatchFlags::MODIFY).map(|_| fd));
+        let tried =
+            init(CreateFlags::CLOEXEC).and_then(|fd| add_watch(&fd, &*directory, WatchFlags::MODIFY).map(|_| fd));
         let limit = |name: &str| {
             let text = fs::read_to_string(format!("/proc/sys/fs/inotify/max_user_{name}"));
             text.map_or("?".to_owned(), |text| text.trim().to_owned())

@@ -57,7 +57,7 @@ fn tell(out: &mut Out, findings: &[Finding], found: usize) -> anyhow::Result<()>
         let word = out.paint(word, colour);
         out.foreign(&format!("{word}  {:<13}  {}", finding.check, finding.message))?;
         if let Some(help) = &finding.help {
-            out.line(format!("{:24}help: {help}", ""))?;
+            out.line(format!("{:22}help: {help}", ""))?;
         }
     }
     let (verdict, colour) = match found {

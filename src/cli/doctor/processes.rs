@@ -95,7 +95,8 @@ impl Scene {
             table.row(cells.into_iter().chain(more).map(|cell| (cell, Colour::Plain)).chain([state]));
         }
         for member in &self.members {
-            let cells = [member.process.pid.to_string(), member.role.as_str().into(), or_dash(member.provider.as_ref())];
+            let cells =
+                [member.process.pid.to_string(), member.role.as_str().into(), or_dash(member.provider.as_ref())];
             let more = [
                 or_dash(member.gateway.as_ref()),
                 short(member.generation.as_ref()),
@@ -107,7 +108,8 @@ impl Scene {
         }
         for (container, belongs) in &self.containers.found {
             let gateway = container.owner.as_ref().map(|owner| owner.pid());
-            let cells = ["-".into(), "container".into(), or_dash(container.provider.as_ref()), or_dash(gateway.as_ref())];
+            let cells =
+                ["-".into(), "container".into(), or_dash(container.provider.as_ref()), or_dash(gateway.as_ref())];
             let generation = short(container.generation.as_ref());
             let more = [generation, up(age(container)), mebibytes(container.memory_bytes)];
             let state = format!("{} ({}, {})", belongs.as_str(), container.name, container.state);
