@@ -2,92 +2,20 @@
 
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/orphan.rs"]
+mod orphan;
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::Stdio,
     sync::Arc,
 };
 
-use gateway::{Being, Gateway, Home, SOON, Signal, UNWATCHED, config, eventually, holds_for, json, ms, signal};
+use gateway::{Being, Gateway, Home, SOON, UNWATCHED, config, eventually, holds_for, json, ms};
+use orphan::Orphan;
 
 const KEEP_ONE: &str = "config_reload: {enabled: false}\ncleanup: {max_instances: 1}\n";
-
-/// A gateway whose parent is a shell in between, which can be taken away from it.
-struct Orphan {
-    being: Being,
-    shell: Child,
-    /// The only end that anybody can write to; `None` with a socket.
-    stdin: Option<ChildStdin>,
-    log: PathBuf,
-}
-
-impl Orphan {
-    fn start(home: &Arc<Home>, stdin: Stdio, options: &str) -> Self {
-        let log = home.path("logs/orphan.log");
-        // The shell must not hold the gateway's stdin open, nor read from it.
-        let script = format!(
-            "exec 3<&0; \"$0\" serve --config \"$1\" {options} <&3 3<&- >/dev/null 2>\"$2\" & \
-             exec </dev/null 3<&-; echo $!; wait"
-        );
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", &script, env!("CARGO_BIN_EXE_hangar")])
-            .args([home.config(), log.clone()])
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", home.path(""))
-            .env("XDG_STATE_HOME", home.path("state"))
-            .env("XDG_RUNTIME_DIR", home.path("run"))
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let stdin = shell.stdin.take();
-        let being = Being::of(line.trim().parse().unwrap()).expect("it runs");
-        let orphan = Self { being, shell, stdin, log };
-        eventually("the first gateway has started", SOON, || orphan.log().contains("gateway_started").then_some(()));
-        let record = format!("-{}.json", orphan.being.pid);
-        eventually("its record is written", SOON, || {
-            let mut entries = fs::read_dir(home.path("run/hangar")).unwrap().flatten();
-            entries.find(|e| e.path().to_string_lossy().ends_with(&record) && e.metadata().unwrap().len() > 0)
-        });
-        orphan
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn lose_parent(&mut self) {
-        self.shell.kill().unwrap();
-        self.shell.wait().unwrap();
-    }
-
-    /// Hung: it does not notice what happens to its client.
-    fn hang(&self) {
-        signal(self.being.pid, Signal::STOP);
-    }
-
-    fn assert_kept(&self) {
-        holds_for("it is left alone", ms(1500), || self.being.lives());
-    }
-}
-
-impl Drop for Orphan {
-    fn drop(&mut self) {
-        if self.being.lives() {
-            signal(self.being.pid, Signal::KILL);
-        }
-        // It may have been taken away already.
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
-    }
-}
 
 fn pid(line: &str, being: Being) -> bool {
     line.contains(&format!("pid={} ", being.pid))
