@@ -53,10 +53,14 @@ pub fn records_of(config: Option<&Path>) -> Vec<PathBuf> {
     })
 }
 
-/// PID files in the places where scripts look, of every config file. Some may be stale.
-pub fn pid_files() -> Vec<PathBuf> {
+/// PID files in the places where scripts look, of this config file or of all (`None`). Some may be stale.
+pub fn pid_files(config: Option<&Path>) -> Vec<PathBuf> {
+    let wanted = config.map(digest);
     let is_digest = |stem: &str| stem.len() == DIGITS && stem.bytes().all(|b| b.is_ascii_hexdigit());
-    found_in(&places(), |name| name.strip_suffix(".pid").is_some_and(is_digest))
+    found_in(&places(), |name| {
+        let stem = name.strip_suffix(".pid").filter(|stem| is_digest(stem));
+        stem.is_some_and(|stem| wanted.as_ref().is_none_or(|wanted| wanted == stem))
+    })
 }
 
 /// Whether the place is there and usable; makes nothing. An `Err` says why it is not used.

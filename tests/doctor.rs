@@ -1,5 +1,7 @@
 //! `hangar doctor`, through the shipped binary: each check seen to find something, and what is left over ended after a yes.
 
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/gateway.rs"]
 mod gateway;
 #[path = "support/orphan.rs"]
@@ -14,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use engine::Engine;
 use gateway::{
     Being, Gateway, Home, SOON, Signal, UNWATCHED, Value, config, eventually, json, processes::parent, signal,
 };
@@ -29,7 +32,9 @@ fn command(home: &Home, program: &str) -> Command {
 }
 
 fn doctor(home: &Home, words: &[&str]) -> Output {
-    command(home, env!("CARGO_BIN_EXE_hangar")).arg("doctor").args(words).output().unwrap()
+    // Of this home alone, and `--end` ends only what bears the mark of its state directory: others may run gateways on this machine, too.
+    let config = home.config();
+    command(home, env!("CARGO_BIN_EXE_hangar")).args(["doctor", "--config"]).arg(config).args(words).output().unwrap()
 }
 
 fn report(home: &Home, words: &[&str]) -> (i32, Value) {
@@ -82,7 +87,7 @@ fn where_all_is_well_it_says_so_and_makes_nothing() {
 #[test]
 fn a_configuration_that_is_missing_or_wrong_and_a_command_that_is_not_there_are_found() {
     let home = Home::new();
-    finds(&home, "configuration", &["no such file", "MCP_CONFIG"]);
+    finds(&home, "configuration", &["no such file", "named by --config"]);
     home.put("providers:\n  a: {comand: [x]}\n  b: {command: [no-such-program-here]}\n");
     finds(&home, "configuration", &["config.yaml:2:7", "unknown key", "HGR0102", "did you mean"]);
     finds(&home, "commands", &["config.yaml:3:", "no-such-program-here", "HGR0303"]);
@@ -186,7 +191,8 @@ fn a_gateway_without_a_client_is_found_and_ended_only_after_a_yes() {
 
 /// `script` gives it a terminal; what it writes there.
 fn on_a_terminal(home: &Home, answer: &str) -> String {
-    let line = format!("{} doctor --processes --end", env!("CARGO_BIN_EXE_hangar"));
+    let line =
+        format!("{} doctor --processes --end --config {}", env!("CARGO_BIN_EXE_hangar"), home.config().display());
     let mut command = command(home, "script");
     let mut child = command
         .args(["-qec", &line, "/dev/null"])
@@ -232,6 +238,10 @@ fn what_outlived_gateway_and_shim_is_listed_as_left_over_and_ended_by_identity()
     eventually("all are there", SOON, || (home.beings("a").len() == 3).then_some(()));
     let neighbour = Gateway::start(&home, &home.provider("n", &[], ""));
     let kept = neighbour.client.pid_of("n");
+    // The sweeps of those that have just started are over.
+    let lock = home.path("state/hangar/sweep.lock");
+    let free = || fs::File::options().append(true).open(&lock).ok().filter(|file| file.try_lock().is_ok());
+    eventually("nobody sweeps", SOON, free);
     // Neither can do anything about the other's death.
     gateway.signal(Signal::STOP);
     signal(parent(server), Signal::KILL);
@@ -256,4 +266,33 @@ fn what_outlived_gateway_and_shim_is_listed_as_left_over_and_ended_by_identity()
     assert_eq!(neighbour.client.pid_of("n"), kept);
     drop(gateway);
     neighbour.stop();
+}
+
+#[test]
+fn containers_are_listed_and_one_that_a_dead_gateway_left_over_is_removed() {
+    let Some(engine) = Engine::bring() else { return };
+    let home = Home::new();
+    let stubborn = engine.provider("c", &["--ignore-eof", "--ignore-term"], "stop: {grace_s: 20, term_s: 20}");
+    let mut gateway = Gateway::start(&home, &stubborn);
+    gateway.client.tool("hangar_start", json!({"provider": "c"}));
+    let (code, told) = report(&home, &["--processes"]);
+    let [container] = &told["containers"].as_array().unwrap()[..] else { panic!("{told}") };
+    assert_eq!((code, &container["provider"], &container["state"]), (0, &json!("c"), &json!("live")), "{told}");
+    assert!(container["memory_bytes"].as_u64().unwrap() > 100_000, "{container}");
+    assert_eq!(container["gateway"], json!(gateway.pid()));
+    let keeper = told["processes"].as_array().unwrap().iter().find(|p| p["role"] == "keeper").cloned();
+    let keeper = keeper.unwrap_or_else(|| panic!("{told}"));
+    assert_eq!((&keeper["provider"], &keeper["gateway"]), (&json!("c"), &json!(gateway.pid())));
+    let own = gateway.client.structured("hangar_server_info", json!({}))["processes"].take();
+    assert!(own.as_array().unwrap().iter().any(|p| p["role"] == "keeper" && p["provider"] == "c"), "{own}");
+
+    gateway.signal(Signal::STOP);
+    signal(keeper["pid"].as_u64().unwrap().try_into().unwrap(), Signal::KILL);
+    gateway.signal(Signal::KILL);
+    gateway.wait_exit(SOON);
+    let (code, told) = report(&home, &["--processes"]);
+    assert_eq!((code, &told["containers"][0]["state"]), (1, &json!("left_over")), "{told}");
+    let (code, told) = report(&home, &["--processes", "--end", "--yes"]);
+    assert_eq!((code, &told["ended"][0]["outcome"]), (0, &json!("removed")), "{told}");
+    assert!(engine.containers(&home).is_empty());
 }

@@ -10,17 +10,28 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Containers {
     pub found: Vec<(ContainerOf, Belongs)>,
+    /// In bytes, of each one found; `None`: it does not run, or the engine does not say.
+    pub memory: Vec<Option<u64>>,
 }
 
 impl Containers {
     /// `instance`: of this user's state directory; without its gateway alive a container is known by that alone.
     pub async fn look(gateways: &[Gateway], instance: Option<&str>) -> Result<Self, String> {
         let all = transport::containers().await?;
-        let found = all.into_iter().filter_map(|container| {
+        let ours = all.into_iter().filter_map(|container| {
             let belongs = belongs(&container, gateways, instance)?;
             Some((container, belongs))
         });
-        Ok(Self { found: found.collect() })
+        let found: Vec<_> = ours.collect();
+        let ids: Vec<&str> = found.iter().map(|(container, _)| &*container.id).collect();
+        let memory = if ids.is_empty() { Vec::new() } else { transport::container_memory(&ids).await };
+        Ok(Self { found, memory })
+    }
+
+    /// Each with what it is and what it uses.
+    pub fn iter(&self) -> impl Iterator<Item = (&ContainerOf, Belongs, Option<u64>)> {
+        let memory = self.memory.iter().copied().chain(std::iter::repeat(None));
+        self.found.iter().zip(memory).map(|((container, belongs), memory)| (container, *belongs, memory))
     }
 }
 

@@ -190,8 +190,9 @@ pub(super) struct Call {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Doctor {
-    #[command(flatten)]
-    pub config: ConfigFile,
+    /// Check this configuration file [default: as for `serve`], and look at its gateways alone [default: at all]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// List every process and container that belongs to a gateway of this user, live or dead
     #[arg(long)]
     pub processes: bool,

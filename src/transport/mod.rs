@@ -24,7 +24,7 @@ mod subprocess;
 pub mod sweep;
 
 pub use docker::{
-    ContainerOf, EngineFacts, KEEPER, containers, end_container, engine, entry as keeper_entry,
+    ContainerOf, EngineFacts, KEEPER, container_memory, containers, end_container, engine, entry as keeper_entry,
     sweep as sweep_containers,
 };
 pub use output::OutputRing;

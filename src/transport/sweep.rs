@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use super::{Marker, shim};
 use crate::host::{self, Environ, Process};
 
-pub(super) const INSTANCE: &str = "HANGAR_INSTANCE";
+pub const INSTANCE: &str = "HANGAR_INSTANCE";
 pub const GENERATION: &str = "HANGAR_GENERATION";
 pub const PROVIDER: &str = "HANGAR_PROVIDER";
 /// The gateway itself, so that it can be told whether it is dead: see [`host::Owner`].

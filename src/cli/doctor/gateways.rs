@@ -1,6 +1,9 @@
 //! The gateways of this user, whether they have lost their client, and what killed ones have left in the runtime directory.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -20,9 +23,10 @@ const PID_FILES: &str = "PID files";
 /// One that is well answers in a millisecond.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
 
-pub(super) fn check(tree: &Tree) -> (Vec<Finding>, Vec<Value>) {
-    let gateways = census::gateways(None, tree);
-    let mut findings = pid_files(&gateways);
+/// `only`: of this configuration file.
+pub(super) fn check(only: Option<&Path>, tree: &Tree) -> (Vec<Finding>, Vec<Value>) {
+    let gateways = census::gateways(only, tree);
+    let mut findings = pid_files(only, &gateways);
     let mut told = Vec::new();
     for gateway in gateways.iter().filter(|gateway| gateway.held == Held::Yes) {
         let client = gateway.client(tree, Ask::For(ANSWER));
@@ -30,7 +34,7 @@ pub(super) fn check(tree: &Tree) -> (Vec<Finding>, Vec<Value>) {
         told.push(with_client(gateway, client));
     }
     if told.is_empty() {
-        findings.push(Finding::ok(CHECK, "none of this user runs"));
+        findings.push(Finding::ok(CHECK, "none runs"));
     }
     (findings, told)
 }
@@ -59,15 +63,15 @@ fn finding(gateway: &Gateway, client: Option<Client>) -> Finding {
     }
 }
 
-fn pid_files(gateways: &[Gateway]) -> Vec<Finding> {
+fn pid_files(only: Option<&Path>, gateways: &[Gateway]) -> Vec<Finding> {
     let records = gateways.iter().filter(|gateway| gateway.held == Held::No).map(|gateway| gateway.record.clone());
-    let named = runtime_dir::pid_files();
+    let named = runtime_dir::pid_files(only);
     let named = named.into_iter().filter(|path| matches!(pid_file::look(path), Ok(Found::Stale(_))));
     let stale: Vec<_> = records.chain(named).collect();
     if stale.is_empty() {
         return vec![Finding::ok(PID_FILES, "none is stale")];
     }
-    let found = |path: &std::path::PathBuf| {
+    let found = |path: &PathBuf| {
         let message = format!("{} was left by a gateway that was killed", path.display());
         Finding::found(PID_FILES, message, "the next gateway that starts removes or replaces it; it may be deleted")
     };

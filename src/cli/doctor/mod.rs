@@ -26,7 +26,7 @@ use crate::host::Tree;
 /// 0: nothing found; 1: something was.
 pub(super) async fn doctor(typed: Doctor, out: &mut Out) -> anyhow::Result<Exit> {
     if typed.processes {
-        return processes::processes(typed.end, typed.yes, out).await;
+        return processes::processes(&typed, out).await;
     }
     let tree = Tree::look();
     let (mut findings, checked) = configuration::check(typed.config.as_deref());
@@ -34,7 +34,7 @@ pub(super) async fn doctor(typed: Doctor, out: &mut Out) -> anyhow::Result<Exit>
     if let Some(config) = &checked.config {
         findings.extend(engine::check(config).await);
     }
-    let (of_gateways, gateways) = gateways::check(&tree);
+    let (of_gateways, gateways) = gateways::check(typed.config.as_deref(), &tree);
     findings.extend(of_gateways);
     findings.extend(limits::check(checked.path.as_deref(), checked.config.as_ref()));
     let found = findings.iter().filter(|finding| finding.verdict == Verdict::Found).count();

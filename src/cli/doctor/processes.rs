@@ -1,6 +1,6 @@
 //! `doctor --processes`: every process and container that belongs to a gateway of this user, live or dead.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use crate::{
     app::state_dir::StateDir,
     census::{self, Ask, Belongs, Client, Containers, Gateway, Held, Member},
     cli::{
+        args::Doctor,
         exit::Exit,
         output::{Colour, Out, Table},
     },
@@ -22,12 +23,15 @@ pub(super) struct Scene {
     pub gateways: Vec<(Gateway, Option<Client>)>,
     pub members: Vec<Member>,
     pub containers: Containers,
+    /// Of this user's state directory; `None`: it has none yet. What bears another is left to whoever has that one.
+    instance: Option<String>,
     /// Why no container can be seen.
     pub engine_error: Option<String>,
 }
 
-pub(super) async fn processes(end: bool, yes: bool, out: &mut Out) -> anyhow::Result<Exit> {
-    let scene = Scene::look().await;
+pub(super) async fn processes(typed: &Doctor, out: &mut Out) -> anyhow::Result<Exit> {
+    let (end, yes) = (typed.end, typed.yes);
+    let scene = Scene::look(typed.config.as_deref()).await;
     let doomed = scene.doomed();
     if !out.json {
         scene.tell(out)?;
@@ -46,21 +50,25 @@ pub(super) async fn processes(end: bool, yes: bool, out: &mut Out) -> anyhow::Re
 }
 
 impl Scene {
-    async fn look() -> Self {
+    /// `only`: gateways of this configuration file.
+    async fn look(only: Option<&Path>) -> Self {
         let tree = Tree::look();
-        let found = census::gateways(None, &tree);
+        let mut found = census::gateways(None, &tree);
         let members = census::marked(&tree, &found);
         let instance = StateDir::locate().known_instance();
         let (containers, engine_error) = match Containers::look(&found, instance.as_deref()).await {
             Ok(containers) => (containers, None),
             Err(why) => (Containers::default(), Some(why)),
         };
+        if only.is_some() {
+            found = census::gateways(only, &tree);
+        }
         let running = found.into_iter().filter(|gateway| gateway.held == Held::Yes && gateway.process.is_some());
         let with_client = |gateway: Gateway| {
             let client = gateway.client(&tree, Ask::For(gateways::ANSWER));
             (gateway, client)
         };
-        Self { gateways: running.map(with_client).collect(), members, containers, engine_error }
+        Self { gateways: running.map(with_client).collect(), members, containers, instance, engine_error }
     }
 
     pub(super) fn lost(&self) -> impl Iterator<Item = &Gateway> {
@@ -68,12 +76,13 @@ impl Scene {
     }
 
     pub(super) fn left_over(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.belongs == Belongs::LeftOver)
+        let mine = |member: &&Member| self.instance.is_some() && member.instance == self.instance;
+        self.members.iter().filter(|member| member.belongs == Belongs::LeftOver).filter(mine)
     }
 
     pub(super) fn left_over_containers(&self) -> impl Iterator<Item = &ContainerOf> {
-        let left_over = self.containers.found.iter().filter(|(_, belongs)| *belongs == Belongs::LeftOver);
-        left_over.map(|(container, _)| container)
+        let left_over = self.containers.iter().filter(|(_, belongs, _)| *belongs == Belongs::LeftOver);
+        left_over.map(|(container, ..)| container)
     }
 
     /// How many `--end` would end.
@@ -103,17 +112,21 @@ impl Scene {
                 up(member.uptime),
                 mebibytes(Some(member.usage.memory_bytes)),
             ];
-            let state = (member.belongs.as_str().to_owned(), colour(member.belongs));
+            let mut state = member.belongs.as_str().to_owned();
+            if member.belongs == Belongs::LeftOver && member.instance != self.instance {
+                state += ", of another state directory";
+            }
+            let state = (state, colour(member.belongs));
             table.row(cells.into_iter().chain(more).map(|cell| (cell, Colour::Plain)).chain([state]));
         }
-        for (container, belongs) in &self.containers.found {
+        for (container, belongs, memory) in self.containers.iter() {
             let gateway = container.owner.as_ref().map(|owner| owner.pid());
             let cells =
                 ["-".into(), "container".into(), or_dash(container.provider.as_ref()), or_dash(gateway.as_ref())];
             let generation = short(container.generation.as_ref());
-            let more = [generation, up(age(container)), mebibytes(container.memory_bytes)];
+            let more = [generation, up(age(container)), mebibytes(memory)];
             let state = format!("{} ({}, {})", belongs.as_str(), container.name, container.state);
-            let state = (state, colour(*belongs));
+            let state = (state, colour(belongs));
             table.row(cells.into_iter().chain(more).map(|cell| (cell, Colour::Plain)).chain([state]));
         }
         out.table(&table)?;
@@ -132,23 +145,24 @@ impl Scene {
                 "provider": member.provider,
                 "gateway": member.gateway,
                 "generation_id": member.generation,
+                "instance": member.instance,
                 "state": state(member.belongs),
                 "uptime_s": member.uptime.map(|uptime| uptime.as_secs()),
                 "cpu_ms": u64::try_from(member.usage.cpu.as_millis()).unwrap_or(u64::MAX),
                 "memory_bytes": member.usage.memory_bytes,
             })
         });
-        let containers = self.containers.found.iter().map(|(container, belongs)| {
+        let containers = self.containers.iter().map(|(container, belongs, memory)| {
             json!({
                 "id": container.id,
                 "name": container.name,
                 "provider": container.provider,
                 "gateway": container.owner.as_ref().map(|owner| owner.pid()),
                 "generation_id": container.generation,
-                "state": state(*belongs),
+                "state": state(belongs),
                 "engine_state": container.state,
                 "uptime_s": age(container).map(|age| age.as_secs()),
-                "memory_bytes": container.memory_bytes,
+                "memory_bytes": memory,
             })
         });
         json!({

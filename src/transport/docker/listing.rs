@@ -6,7 +6,7 @@ use bollard::{
     models::ContainerSummary,
     query_parameters::{ListContainersOptionsBuilder, StatsOptionsBuilder},
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join_all};
 use tokio::time::timeout;
 
 use super::{
@@ -39,7 +39,6 @@ pub struct ContainerOf {
     pub state: String,
     /// Seconds since 1970.
     pub created: Option<i64>,
-    pub memory_bytes: Option<u64>,
 }
 
 /// The first that answers; an `Err` names every place that was looked at.
@@ -54,15 +53,13 @@ pub async fn containers() -> Result<Vec<ContainerOf>, String> {
     let filters = [("label", vec![format!("{MANAGED}=true")])].into();
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let listed = engine.api.list_containers(Some(options)).await.map_err(|error| told(&error))?;
-    let mut found = Vec::new();
-    for container in listed {
-        let Some(mut container) = ContainerOf::read(container) else { continue };
-        if container.state == "running" {
-            container.memory_bytes = memory(&engine, &container.id).await;
-        }
-        found.push(container);
-    }
-    Ok(found)
+    Ok(listed.into_iter().filter_map(ContainerOf::read).collect())
+}
+
+/// Of each; an engine takes its time for it, so all are asked at once.
+pub async fn container_memory(ids: &[&str]) -> Vec<Option<u64>> {
+    let Ok(engine) = Engine::connect().await else { return Vec::new() };
+    join_all(ids.iter().map(|id| memory(&engine, id))).await
 }
 
 /// By force. One that is gone already is as wanted.
@@ -92,7 +89,6 @@ impl ContainerOf {
             owner: label(OWNER).and_then(|owner| owner.parse().ok()),
             state: container.state.map(|state| state.to_string()).unwrap_or_default(),
             created: container.created,
-            memory_bytes: None,
         })
     }
 }

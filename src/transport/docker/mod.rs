@@ -39,7 +39,7 @@ mod settings;
 mod sweep;
 
 pub use keeper::{COMMAND as KEEPER, entry};
-pub use listing::{ContainerOf, EngineFacts, containers, end_container, engine};
+pub use listing::{ContainerOf, EngineFacts, container_memory, containers, end_container, engine};
 pub use sweep::sweep;
 
 /// Frames in a row before other tasks get their turn.
