@@ -81,6 +81,10 @@ pub async fn end_left_over(processes: Vec<Process>) -> Vec<(Process, Ended)> {
 }
 
 async fn end(process: Process, limit: Duration) -> Ended {
+    // One that waits to be reaped takes signals, and is gone all the same.
+    if !process.lives() {
+        return Ended::Gone;
+    }
     if !process.signal(Signal::TERM) {
         return if process.lives() { Ended::Survived } else { Ended::Gone };
     }

@@ -190,10 +190,10 @@ pub(super) struct Call {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Doctor {
-    /// Check this configuration file [default: as for `serve`], and look at its gateways alone [default: at all]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// List every process and container that belongs to a gateway of this user, live or dead
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// List every process and container that belongs to a gateway of this user, live or dead (gateways: with --config only
+    /// those of that file)
     #[arg(long)]
     pub processes: bool,
     /// End those that a dead gateway left over, and gateways that have lost their client

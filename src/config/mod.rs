@@ -4,6 +4,7 @@
 //! `normalize` (defaults, joins, paths, referenced files) with `validate` on the way (all problems) -> [`Config`]; `diff`
 //! compares two of them, `schema` prints the table.
 
+mod cleanup;
 mod codes;
 mod diff;
 pub mod dotenv;
@@ -32,6 +33,7 @@ mod validate;
 mod variables;
 mod volumes;
 
+pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use diff::diff;
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};

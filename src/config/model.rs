@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use super::CleanupSettings;
+
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
@@ -265,19 +267,6 @@ pub struct ReloadSettings {
 impl Default for ReloadSettings {
     fn default() -> Self {
         Self { enabled: true, use_watchdog: true, interval: Duration::from_secs(5) }
-    }
-}
-
-/// What becomes of earlier stdio gateways of the same file that have lost their client.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CleanupSettings {
-    /// The newest so many are left alone; at least 1.
-    pub max_instances: u32,
-}
-
-impl Default for CleanupSettings {
-    fn default() -> Self {
-        Self { max_instances: 9 }
     }
 }
 

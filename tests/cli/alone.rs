@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::rig::{Done, Place, TWO};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "serve",
     "validate",
     "diff",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 12] = [
     "list",
     "tools",
     "call",
+    "doctor",
     "schema",
     "demo-server",
 ];

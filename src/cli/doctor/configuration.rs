@@ -1,11 +1,11 @@
 //! The configuration by the gateway's own validator, which also looks for every command.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::finding::{Finding, Verdict};
 use crate::{
-    cli::problems::count,
-    config::{self, Config, Launch, LoadError, Problem},
+    cli::{args::ConfigFile, problems::count},
+    config::{self, Config, Dotenv, Launch, LoadError, Problem},
 };
 
 const CHECK: &str = "configuration";
@@ -21,12 +21,16 @@ pub(super) struct Checked {
     pub config: Option<Config>,
 }
 
-pub(super) fn check(flag: Option<&Path>) -> (Vec<Finding>, Checked) {
-    let path = match config::locate(flag) {
+pub(super) fn check(typed: &ConfigFile) -> (Vec<Finding>, Checked) {
+    let path = match config::locate(typed.as_deref()) {
         Ok(path) => path,
         Err(problem) => return (vec![told(&problem)], Checked::default()),
     };
-    match config::load(&path) {
+    let dotenv = match Dotenv::locate(typed.dotenv_path(), &path) {
+        Ok(dotenv) => dotenv,
+        Err(problem) => return (vec![told(&problem)], Checked { path: Some(path), config: None }),
+    };
+    match config::load_with_dotenv(&path, &dotenv) {
         Ok(loaded) => {
             let providers = loaded.config.providers.values();
             let message = format!("{} is valid: {}", path.display(), count(providers.len(), "provider"));

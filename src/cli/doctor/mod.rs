@@ -29,7 +29,7 @@ pub(super) async fn doctor(typed: Doctor, out: &mut Out) -> anyhow::Result<Exit>
         return processes::processes(&typed, out).await;
     }
     let tree = Tree::look();
-    let (mut findings, checked) = configuration::check(typed.config.as_deref());
+    let (mut findings, checked) = configuration::check(&typed.config);
     findings.extend(places::check(checked.path.as_deref()));
     if let Some(config) = &checked.config {
         findings.extend(engine::check(config).await);
