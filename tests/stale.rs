@@ -8,11 +8,11 @@ mod orphan;
 use std::{
     fs::{self, File},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::Arc,
 };
 
-use gateway::{Being, Gateway, Home, SOON, UNWATCHED, config, eventually, holds_for, json, ms};
+use gateway::{Being, Gateway, Home, SOON, Signal, UNWATCHED, Value, config, eventually, holds_for, json, ms, signal};
 use orphan::Orphan;
 
 const KEEP_ONE: &str = "config_reload: {enabled: false}\ncleanup: {max_instances: 1}\n";
@@ -143,6 +143,40 @@ fn a_gateway_over_http_and_one_of_another_file_are_none_of_its_business() {
     other.assert_kept();
     assert!(!new.log().contains("stale_gateway"), "{}", new.log());
     new.stop();
+}
+
+#[test]
+fn who_started_it_is_remembered_over_a_restart() {
+    let home = Home::new();
+    home.put(&config("", KEEP_ONE));
+    let mut old = Orphan::start(&home, Stdio::piped(), "");
+    let client = |old: &Orphan| {
+        let out = Command::new(env!("CARGO_BIN_EXE_hangar"))
+            .args(["status", "--json", "--socket"])
+            .arg(record(&home, old.being)["socket"].as_str().unwrap())
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&out.stdout).unwrap_or_default()["client"].take()
+    };
+    assert_eq!(client(&old), json!({"parent": "alive", "stdin": "open"}));
+    old.lose_parent();
+    let before = record(&home, old.being);
+    signal(old.being.pid, Signal::USR2);
+    eventually("its next life has started", SOON, || {
+        let now = record(&home, old.being);
+        (now["generation_id"].is_string() && now["generation_id"] != before["generation_id"]).then_some(())
+    });
+    assert_eq!(record(&home, old.being)["parent"], before["parent"]);
+    assert_eq!(client(&old), json!({"parent": "gone", "stdin": "open"}));
+    // Its client is still there, and goes in order now.
+    old.stdin = None;
+    eventually("it ends by itself", SOON, || (!old.being.lives()).then_some(()));
+}
+
+fn record(home: &Home, being: Being) -> Value {
+    let mut entries = fs::read_dir(home.path("run/hangar")).unwrap().flatten().map(|entry| entry.path());
+    let path = entries.find(|path| path.to_string_lossy().ends_with(&format!("-{}.json", being.pid))).unwrap();
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap_or_default()
 }
 
 /// The configuration of `other` in the runtime directory of `home`.
