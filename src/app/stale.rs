@@ -30,7 +30,10 @@ struct Earlier {
 pub(super) async fn tend(config: PathBuf, state: Arc<HttpState>) {
     let newest = state.gateway.registry.snapshot().config.cleanup.max_instances;
     let newest = usize::try_from(newest).unwrap_or(usize::MAX);
-    let looking = tokio::task::spawn_blocking(move || earlier(census::gateways(Some(&config), &Tree::look()), newest));
+    let looking = tokio::task::spawn_blocking(move || {
+        let tree = Tree::look();
+        earlier(census::gateways(Some(&config), &tree), newest, &tree)
+    });
     let Ok(found) = looking.await else { return };
     let mut ending = JoinSet::new();
     for Earlier { process, uptime_s, client, kept } in found {
@@ -56,7 +59,7 @@ pub(super) async fn tend(config: PathBuf, state: Arc<HttpState>) {
 }
 
 /// What there is to tell about. May block for a second for each gateway whose stdin cannot be seen.
-fn earlier(found: Vec<Gateway>, newest: usize) -> Vec<Earlier> {
+fn earlier(found: Vec<Gateway>, newest: usize, tree: &Tree) -> Vec<Earlier> {
     let Some(ours) = found.iter().find(|gateway| gateway.is_this_process()).and_then(|gateway| gateway.process) else {
         // Without a record of its own it does not know its place in the order.
         return Vec::new();
@@ -67,10 +70,9 @@ fn earlier(found: Vec<Gateway>, newest: usize) -> Vec<Earlier> {
     if order.first().is_some_and(|(first, _)| first.started > ours.started) {
         return Vec::new();
     }
-    let tree = Tree::look();
     let of_rank = |(rank, (process, gateway)): (usize, (Process, Gateway))| {
         let (beyond, uptime) = (rank >= newest, gateway.uptime.map(|uptime| uptime.as_secs()));
-        let client = gateway.client(&tree, Ask::For(ANSWER))?;
+        let client = gateway.client(tree, Ask::For(ANSWER))?;
         let told = process != ours && (beyond || client.is_lost());
         told.then_some(Earlier { process, uptime_s: uptime, client, kept: !beyond })
     };
