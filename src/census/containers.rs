@@ -47,7 +47,7 @@ fn belongs(container: &ContainerOf, gateways: &[Gateway], instance: Option<&str>
     let mine = instance.is_some() && container.instance.as_deref() == instance;
     match &container.owner {
         Some(owner) if owner.is_dead() => mine.then_some(Belongs::LeftOver),
-        Some(owner) if owner.lives() => {
+        Some(owner) if owner.is_alive() => {
             let me = rustix::process::geteuid().as_raw();
             (mine || host::uid(owner.pid()) == Some(me)).then_some(Belongs::ToLiveGateway)
         }

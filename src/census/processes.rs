@@ -145,7 +145,7 @@ fn bearer(pid: u32, tree: &Tree, gateways: &[Gateway]) -> Option<Member> {
         (_, Some(gateway)) => (Some(gateway.pid), Belongs::ToLiveGateway),
         (Some(owner), None) if owner.is_dead() => (Some(owner.pid()), Belongs::LeftOver),
         // It runs in a place that is not looked at from here, or became another life a moment ago.
-        (Some(owner), None) if owner.lives() => (Some(owner.pid()), Belongs::ToLiveGateway),
+        (Some(owner), None) if owner.is_alive() => (Some(owner.pid()), Belongs::ToLiveGateway),
         (owner, None) => (owner.as_ref().map(Owner::pid), Belongs::Unknown),
     };
     Some(Member {

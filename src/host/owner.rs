@@ -30,11 +30,6 @@ impl Owner {
         self.pid
     }
 
-    /// It certainly lives: neither another boot's nor another namespace's, and there is such a process.
-    pub fn lives(&self) -> bool {
-        self.started.is_some() && *self == Self::of(self.pid)
-    }
-
     /// It is this process, perhaps before it became the program that it is now.
     pub fn is_this_process(&self) -> bool {
         self.started.is_some() && *self == Self::ours()
