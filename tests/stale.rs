@@ -69,6 +69,25 @@ fn one_among_the_newest_is_kept_and_told() {
 }
 
 #[test]
+fn of_several_the_oldest_go_and_the_newest_stay_this_one_counted() {
+    let home = Home::new();
+    home.put(&config("", "config_reload: {enabled: false}\ncleanup: {max_instances: 2}\n"));
+    let mut old: Vec<Orphan> = (0..3).map(|_| Orphan::start(&home, Stdio::piped(), "")).collect();
+    for orphan in &mut old {
+        orphan.lose_parent();
+        orphan.hang();
+        orphan.stdin = None;
+    }
+    let new = Gateway::again(&home);
+    for gone in &old[..2] {
+        says(&new, "stale_gateway_ended", gone.being);
+    }
+    says(&new, "stale_gateway_kept", old[2].being);
+    old[2].assert_kept();
+    assert!(old[..2].iter().all(|gone| !gone.being.lives()));
+}
+
+#[test]
 fn one_whose_client_lives_is_never_ended() {
     let home = Home::new();
     home.put(&config("", KEEP_ONE));

@@ -22,7 +22,8 @@ pub struct Orphan {
 
 impl Orphan {
     pub fn start(home: &Arc<Home>, stdin: Stdio, options: &str) -> Self {
-        let log = home.path("logs/orphan.log");
+        let number = fs::read_dir(home.path("logs")).unwrap().count();
+        let log = home.path(&format!("logs/orphan-{number}.log"));
         // The shell must not hold the gateway's stdin open, nor read from it.
         let script = format!(
             "exec 3<&0; \"$0\" serve --config \"$1\" {options} <&3 3<&- >/dev/null 2>\"$2\" & \

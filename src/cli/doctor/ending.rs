@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::processes::Scene;
@@ -27,10 +28,11 @@ pub(super) async fn end(scene: &Scene, doomed: &usize, yes: bool, out: &mut Out)
         return Ok((Vec::new(), Exit::Found));
     }
     let mut ended = Vec::new();
-    for gateway in scene.lost() {
-        let Some(process) = gateway.process else { continue };
-        ended.push(told("gateway", json!(process.pid), census::end_gateway(process).await));
-    }
+    // Each may take as long as a stop may take.
+    let gateways = scene.lost().filter_map(|gateway| gateway.process);
+    let gateways =
+        gateways.map(async |process| told("gateway", json!(process.pid), census::end_gateway(process).await));
+    ended.extend(join_all(gateways).await);
     for (process, outcome) in census::end_left_over(scene.left_over().map(|member| member.process).collect()).await {
         ended.push(told("process", json!(process.pid), outcome));
     }
