@@ -126,6 +126,20 @@ fn discovery_lists_calls_prompts_and_resources_without_any_handshake() {
     gateway.stop();
 }
 
+/// As Python's SDK 2 does on a connection that began with a handshake.
+#[test]
+fn an_upstream_of_the_other_era_does_not_hear_what_the_client_says_about_itself() {
+    let home = Home::new();
+    let (gateway, address) = Gateway::over_http(&home, &home.provider("a", &["--refuse-envelope"], ""));
+    for more in [json!({}), json!({"progressToken": 1, "com.example/own": {"n": 1.10}})] {
+        let called = ask(address, "tools/call", json!({"name": "a__echo", "arguments": {}, "_meta": more}));
+        assert!(called["result"].is_object(), "{called}");
+    }
+    let read = ask(address, "resources/read", json!({"uri": "hangar://a/test://one"}));
+    assert!(read["result"].is_object(), "{read}");
+    gateway.stop();
+}
+
 #[test]
 fn what_a_request_has_to_say_about_its_client_is_asked_for() {
     let home = Home::new();

@@ -123,6 +123,9 @@ impl Upstream {
             if let Some(place) = frame.id_span() {
                 edits.replace(place, number);
             }
+            for place in envelope(frame) {
+                edits.replace(place, &b""[..]);
+            }
             edits.apply(frame.bytes()).into()
         })
     }
@@ -218,6 +221,21 @@ impl Upstream {
         // No code that holds the lock can leave the table half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a modern client says about itself in each request. A legacy server heard it in the handshake, from us, and some
+/// refuse a request that bears it.
+fn envelope(frame: &Frame) -> Vec<wire::Span> {
+    const PREFIX: &[u8] = b"io.modelcontextprotocol/";
+    const KEYS: [&[u8]; 4] = [b"protocolVersion", b"clientCapabilities", b"clientInfo", b"logLevel"];
+    let Some(params) = frame.params().filter(|params| memchr::memmem::find(frame.text(*params), PREFIX).is_some())
+    else {
+        return Vec::new();
+    };
+    let Ok(Some(meta)) = shallow::get(frame.bytes(), params, "_meta") else { return Vec::new() };
+    shallow::removals(frame.bytes(), meta, |key| {
+        key.as_bytes().strip_prefix(PREFIX).is_some_and(|key| KEYS.contains(&key))
+    })
 }
 
 impl InFlight {

@@ -82,6 +82,34 @@ pub fn path(text: &[u8], object: Span, keys: &[&str]) -> Result<Option<Span>, Du
     Ok(Some(here))
 }
 
+/// What has to be deleted for the fields that `remove` names to be gone from the object at `object`; the rest stays a valid
+/// object, byte for byte.
+pub fn removals(text: &[u8], object: Span, remove: impl Fn(&str) -> bool) -> Vec<Span> {
+    let fields = fields(text, object).unwrap_or_default();
+    let mut deleted = Vec::new();
+    // Where the field before ends, and whether one before is kept.
+    let (mut before, mut kept) = (object.start + 1, false);
+    for (at, field) in fields.iter().enumerate() {
+        let end = field.value.end;
+        let comma = (at + 1 < fields.len()).then(|| {
+            let rest = text.get(end as usize..).unwrap_or_default();
+            end + u32::try_from(memchr::memchr(b',', rest).unwrap_or_default()).unwrap_or_default()
+        });
+        if !remove(&field.key) {
+            kept = true;
+        } else if kept {
+            // With the comma in front of it.
+            deleted.push(Span { start: before, end });
+        } else {
+            // With the comma behind it.
+            let start = if at == 0 { before } else { before + 1 };
+            deleted.push(Span { start, end: comma.map_or(end, |comma| comma + 1) });
+        }
+        before = if kept { end } else { comma.unwrap_or(end) };
+    }
+    deleted
+}
+
 /// The string at `value`; `None` when it is no string, or no valid Unicode.
 pub fn string(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
     if text.get(value.start as usize) != Some(&b'"') {

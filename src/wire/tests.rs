@@ -140,4 +140,29 @@ proptest! {
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Frame::parse(bytes.into());
     }
+
+    /// Fields that are taken out are gone, and the others are what they were, byte for byte and in their order.
+    #[test]
+    fn removals_leave_the_other_fields_alone(
+        fields in prop::collection::vec((any::<bool>(), prop_oneof![Just(""), Just(" "), Just("\n ")], json_text()), 0..7),
+    ) {
+        let entry = |at: usize, (out, space, value): &(bool, &str, String)| {
+            format!("{space}\"{}{at}\"{space}:{space}{value}{space}", if *out { "out" } else { "in" })
+        };
+        let all: Vec<_> = fields.iter().enumerate().map(|(at, field)| entry(at, field)).collect();
+        let text = format!("{{{}}}", all.join(","));
+        let object = shallow::root(text.as_bytes()).unwrap();
+        let mut edits = Splice::new();
+        for place in shallow::removals(text.as_bytes(), object, |key| key.starts_with("out")) {
+            edits.replace(place, &b""[..]);
+        }
+        let left = edits.apply(text.as_bytes());
+        let place = shallow::root(&left).unwrap();
+        let found: Vec<_> = shallow::fields(&left, place).unwrap().into_iter()
+            .map(|field| (field.key.into_owned(), field.value.of(&left).to_vec()))
+            .collect();
+        let kept = fields.iter().enumerate().filter(|(_, (out, ..))| !out);
+        let wanted: Vec<_> = kept.map(|(at, (_, _, value))| (format!("in{at}"), value.trim_matches([' ', '\t', '\n']).as_bytes().to_vec())).collect();
+        prop_assert_eq!(found, wanted);
+    }
 }

@@ -12,6 +12,8 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
+    pub refuse_envelope: bool,
     /// `--start-delay MS`: before anything is read.
     pub start_delay: Duration,
     /// `--handshake exit[:CODE] | hang | error`.
@@ -80,6 +82,7 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--start-delay" => options.start_delay = Duration::from_millis(number(&value()) as u64),
                 "--handshake" => options.handshake = Handshake::parse(&value()),
@@ -108,6 +111,7 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            refuse_envelope: false,
             start_delay: Duration::ZERO,
             handshake: Handshake::Normal,
             ignore_eof: false,
