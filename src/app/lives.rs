@@ -10,7 +10,7 @@ use std::{
 use super::state_dir::is_id;
 
 /// After this nothing of a generation can be left that anybody would ask about.
-const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The directory of the files; `None`: nothing is remembered here.
 #[derive(Clone)]

@@ -184,3 +184,32 @@ impl fmt::Display for Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_what_is_certainly_nobodys_is_left_over() {
+        let marker = Marker { instance: "i".into(), generation: "mine".into() };
+        let ours = Owner::ours().to_string();
+        let (before, _) = ours.rsplit_once(':').unwrap();
+        // Forged: this pid with another start, another boot, another namespace; and init, which lives.
+        let (recycled, other_boot) = (format!("{before}:1"), ours.replacen(|c: char| c != ':', "x", 1));
+        let living = before.rsplit_once(':').map(|(place, _)| {
+            let init = crate::host::Process::of(1).map(|process| process.started).unwrap();
+            format!("{place}:1:{init}")
+        });
+        let left = |generation, owner, over: bool| marker.is_left_over(generation, owner, &|_| over);
+        for over in [false, true] {
+            assert!(!left(Some("mine"), Some(&recycled), over) && !left(None, Some(&recycled), over));
+            assert!(left(Some("old"), Some(&recycled), over) && left(Some("old"), Some(&ours), over));
+            assert!(!left(Some("old"), living.as_deref(), over));
+            // What cannot be told from the process is told by the state directory, and without it left alone.
+            for unknown in [None, Some("no owner"), Some(&*other_boot)] {
+                assert_eq!(left(Some("old"), unknown, over), over, "{unknown:?}");
+            }
+        }
+    }
+}
