@@ -52,10 +52,11 @@ integration: ## real servers and real clients against the release binary
 storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'
 
-hygiene: ## kill -9 a hundred times, five hundred switches between process and container: nothing may be left
+hygiene: ## a hundred kill -9 and restarts, fifty stops under load, five hundred switches to a container and back: nothing may be left
 	integration/containers/ensure-docker.sh
 	HANGAR_STORM=$${HANGAR_STORM:-100} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_kill/)'
 	HANGAR_STORM=$${HANGAR_STORM:-500} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_switch/)'
+	HANGAR_STOPS=$${HANGAR_STOPS:-50} HANGAR_RESTARTS=$${HANGAR_RESTARTS:-100} cargo nextest run --release $(FEATURES) --no-capture --test stop --test restart -E 'test(/^storm_/)'
 
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):

@@ -268,3 +268,17 @@ fn a_second_signal_takes_the_providers_to_the_last_rungs_of_their_ladder() {
     gateway.wait_exit(ms(2000));
     home.assert_nothing_left(ms(2000));
 }
+
+#[test]
+fn a_client_that_leaves_and_then_sends_sigterm_has_asked_once() {
+    let home = Home::new();
+    let mut gateway = Gateway::start(&home, &home.provider("a", &["--ignore-eof"], "stop: {grace_s: 1, term_s: 1}"));
+    gateway.client.pid_of("a");
+    gateway.client.close();
+    gateway.wait_for_log("gateway_stopping");
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    let log = gateway.log();
+    assert!(log.contains("gateway_stopped") && !log.contains("leaving at once"), "{log}");
+    home.assert_nothing_left(Duration::ZERO);
+}

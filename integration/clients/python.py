@@ -26,6 +26,17 @@ async def on_message(message):
         changes[method.split("/")[1]] += 1
 
 
+async def listen(client, opened):
+    """Revision 2026-07-28 tells changes on a subscription only."""
+    wanted = {f"{kind}_list_changed": True for kind in changes}
+    async with client.listen(**wanted) as subscription:
+        opened.set()
+        async for event in subscription:
+            kind = type(event).__name__.removesuffix("ListChanged").lower()
+            if kind in changes:
+                changes[kind] += 1
+
+
 async def everything(method, key):
     found, cursor = [], None
     while True:
@@ -91,7 +102,13 @@ async def main(target):
     if TWO:
         async with mcp.Client(stdio or target["url"], message_handler=on_message) as client:
             info = client.server_info
+            listening, opened = None, asyncio.Event()
+            if client.protocol_version == "2026-07-28":
+                listening = asyncio.create_task(listen(client, opened))
+                await asyncio.wait_for(opened.wait(), 20)
             await converse(client, {"server": info and info.name, "protocol": client.protocol_version})
+            if listening:
+                listening.cancel()
         return
     from mcp.client.stdio import stdio_client
     from mcp.client.streamable_http import streamable_http_client

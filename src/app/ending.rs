@@ -27,7 +27,13 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const RESTART_DRAIN: Duration = Duration::from_secs(20);
 
 impl Running {
-    pub(super) async fn stopped(mut self, tasks: Tasks, signals: &mut mpsc::Receiver<Sent>, began: Instant) {
+    pub(super) async fn stopped(
+        mut self,
+        tasks: Tasks,
+        asked: bool,
+        signals: &mut mpsc::Receiver<Sent>,
+        began: Instant,
+    ) {
         tracing::info!("gateway_stopping");
         service_manager::stopping();
         let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
@@ -64,7 +70,7 @@ impl Running {
                 tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced");
                 None
             }
-            () = insisted(signals) => {
+            () = insisted(signals, asked) => {
                 tracing::warn!("second stop signal: leaving at once; the shims finish the providers");
                 None
             }
@@ -118,7 +124,7 @@ impl Running {
         tokio::select! {
             () = drained => {}
             () = tokio::time::sleep(STOP_LIMIT) => tracing::warn!(limit_s = STOP_LIMIT.as_secs(), "gateway_stop_forced"),
-            () = insisted(signals) => {
+            () = insisted(signals, true) => {
                 tracing::info!("stop signal: the restart becomes a stop");
                 return Verdict::Stopped;
             }
@@ -158,11 +164,12 @@ impl Running {
     }
 }
 
-/// A stop signal while the end is under way.
-async fn insisted(signals: &mut mpsc::Receiver<Sent>) {
+/// A stop signal while the end is under way; the second one where nobody has `asked` yet.
+async fn insisted(signals: &mut mpsc::Receiver<Sent>, mut asked: bool) {
     loop {
         match signals.recv().await {
-            Some(Sent { signal: Signal::Stop, .. }) => return,
+            Some(Sent { signal: Signal::Stop, .. }) if asked => return,
+            Some(Sent { signal: Signal::Stop, .. }) => asked = true,
             Some(_) => {}
             None => std::future::pending().await,
         }

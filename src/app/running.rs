@@ -60,8 +60,14 @@ pub(super) enum Verdict {
 
 /// Why it ends.
 enum End {
-    Stop,
-    Restart { moved: Option<TcpListener>, sent: Sent },
+    /// `asked`: by a signal; else the client has left, and the first signal is the first.
+    Stop {
+        asked: bool,
+    },
+    Restart {
+        moved: Option<TcpListener>,
+        sent: Sent,
+    },
 }
 
 /// Whether a restart would succeed, on its way; see [`restart::check`].
@@ -112,8 +118,8 @@ impl Running {
         tasks.watcher.abort();
         tasks.hangup.abort();
         match end {
-            End::Stop => {
-                self.stopped(tasks, &mut signals, began).await;
+            End::Stop { asked } => {
+                self.stopped(tasks, asked, &mut signals, began).await;
                 Verdict::Stopped
             }
             End::Restart { moved, sent } => self.restarted(tasks, moved, sent, &mut signals, began).await,
@@ -179,7 +185,7 @@ impl Running {
                     let Sent { signal, name, pid, uid } = sent;
                     tracing::info!(signal = name, sender_pid = pid, sender_uid = uid, "signal_received");
                     match signal {
-                        Signal::Stop => return End::Stop,
+                        Signal::Stop => return End::Stop { asked: true },
                         _ if sent.is_foreign() => {
                             tracing::warn!(signal = name, sender_pid = pid, sender_uid = uid, "signal_refused");
                         }
@@ -198,7 +204,7 @@ impl Running {
                     }
                 }
                 // The stdio client closed its end.
-                _ = &mut *client => return End::Stop,
+                _ = &mut *client => return End::Stop { asked: false },
             }
         }
     }
