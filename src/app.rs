@@ -1,5 +1,6 @@
 //! From settings to a running gateway to a drained one.
 
+mod daemon;
 mod dotenv;
 mod ending;
 mod handover;
@@ -15,6 +16,9 @@ mod stale;
 pub mod state_dir;
 mod stdio;
 mod sweep;
+
+pub use daemon::StartFailure;
+pub use state_dir::StateDir;
 
 use std::{
     io::{self, Write},
@@ -32,12 +36,12 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
+    daemon::NoDoor,
     handover::Handover,
     listeners::AdminSocket,
     lives::Life,
     pid_files::PidFiles,
     running::{Running, Verdict},
-    state_dir::StateDir,
 };
 use crate::{
     config::{self, Config, Dotenv, LogFormat, LogLevel, Problem},
@@ -45,7 +49,7 @@ use crate::{
     provider::{CatalogueMemory, Ground},
     registry::Registry,
     reload::{DotenvReport, ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger},
-    server::{Gateway, News, Sessions, http::HttpState},
+    server::{ConnectClients, Gateway, News, Sessions, http::HttpState},
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
     transport::Marker,
 };
@@ -62,6 +66,8 @@ pub struct ServeOptions {
     /// Instead of a `.env` beside the configuration or in the working directory.
     pub dotenv_path: Option<PathBuf>,
     pub http: bool,
+    /// On the connect socket alone, until nobody is connected any more.
+    pub daemon: bool,
     /// Instead of `server.host`, `server.port`.
     pub host: Option<String>,
     pub port: Option<u16>,
@@ -89,6 +95,8 @@ enum ServeError {
     Config(Box<ReloadError>),
     #[error("{0}")]
     Refused(String),
+    #[error("{0}")]
+    NoDoor(NoDoor),
     #[error("cannot listen on {address}: {error}")]
     Bind { address: String, error: io::Error },
     #[error("the restart failed after the providers had been stopped: {0}")]
@@ -101,6 +109,10 @@ enum ServeError {
 pub fn run(options: ServeOptions) -> ExitCode {
     // Before anything reads standard input, which may not be the client's yet.
     let earlier = Handover::unpack();
+    let is_daemon = options.daemon;
+    if is_daemon {
+        daemon::detach();
+    }
     let outcome = serve_in_runtime(options, earlier.unwrap_or_default()).and_then(|verdict| match verdict {
         Verdict::Stopped => Ok(()),
         // Returns only when it is not possible.
@@ -111,6 +123,9 @@ pub fn run(options: ServeOptions) -> ExitCode {
         Err(error) => {
             // The logger may not be up yet; stderr is where operators look in any case.
             let _ = writeln!(io::stderr(), "hangar: {error}");
+            if is_daemon {
+                daemon::tell_failure(error.exit_code(), error.to_string());
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -160,12 +175,18 @@ async fn serve(
         false => None,
     };
     let admin = listeners::admin(&path, &mut earlier);
+    let door = daemon::door(&path, &options, &mut earlier)?;
     let about = Arc::new(About {
         started: Instant::now(),
         start_time: jiff::Timestamp::now().to_string(),
-        transport: if options.http { "http" } else { "stdio" },
+        transport: match (options.http, options.daemon) {
+            (true, _) => "http",
+            (_, true) => "daemon",
+            _ => "stdio",
+        },
         address: http.as_ref().and_then(|http| http.listener.local_addr().ok()),
         socket: admin.as_ref().map(|AdminSocket { file, .. }| file.0.clone()),
+        connect_socket: door.as_ref().map(|door| door.socket().to_owned()),
         config: path.clone(),
         dotenv,
         pid_file: pid_files.named_path(),
@@ -178,10 +199,11 @@ async fn serve(
     let sessions = Sessions::new(telemetry.clone());
     let client = resume(earlier, &sessions, &about, &reload);
     let gateway = Arc::new(Gateway { registry, sessions: sessions.clone(), parking: Default::default() });
-    let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, reload, telemetry, about });
+    let clients = ConnectClients::new(telemetry.clone());
+    let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, clients, reload, telemetry, about });
     let running =
         Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, wanted: None, client };
-    Ok(running.run(http, admin, signals).await)
+    Ok(running.run(http, admin, door, signals).await)
 }
 
 /// Clients of an earlier life are known again; gives the one on stdio.
@@ -262,8 +284,8 @@ impl ServeError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::NoConfig(_) | Self::Config(_) => exit::CONFIG_INVALID,
-            Self::Refused(_) | Self::Bind { .. } => exit::REFUSED,
-            Self::Restart(_) | Self::Io(_) => exit::INTERNAL,
+            Self::Refused(_) | Self::Bind { .. } | Self::NoDoor(NoDoor::Taken(_)) => exit::REFUSED,
+            Self::Restart(_) | Self::Io(_) | Self::NoDoor(NoDoor::Io(_)) => exit::INTERNAL,
         }
     }
 }

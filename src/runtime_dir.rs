@@ -6,6 +6,8 @@
 
 pub mod pid_file;
 
+mod connect;
+
 use std::{
     env,
     ffi::OsString,
@@ -15,6 +17,7 @@ use std::{
     time::SystemTime,
 };
 
+pub use connect::{Lock, connect_socket, connect_sockets, key};
 use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 

@@ -297,10 +297,12 @@ fn a_changed_env_file_is_a_changed_provider() {
 #[test]
 fn settings_and_what_needs_a_restart() {
     let old = config_of("providers: {}");
-    let new = config_of("{providers: {}, server: {port: 1, control_tools: []}, logging: {level: debug, format: json}}");
+    let new = config_of(
+        "{providers: {}, server: {port: 1, control_tools: []}, logging: {level: debug, format: json}, daemon: {idle_exit_s: 0}}",
+    );
     let diff = config::diff(&old, &new);
     assert_eq!(diff.restart_required, ["server.port", "logging.format"]);
-    assert_eq!(diff.settings, ["server.control_tools", "logging.level"]);
+    assert_eq!(diff.settings, ["server.control_tools", "logging.level", "daemon.idle_exit_s"]);
 }
 
 #[test]

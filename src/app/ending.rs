@@ -38,9 +38,11 @@ impl Running {
         service_manager::stopping();
         let Tasks { fronts, phase, ends, mut client, kept, .. } = tasks;
         // Not one connection waits for a gateway that will not take it.
-        let Kept { http, admin, file } = kept;
+        let Kept { http, admin, file, door } = kept;
         drop((http, admin));
         phase.send_replace(Phase::Refusing);
+        // The next gateway for these clients may start while this one drains.
+        drop(door);
         tell_phase("accepting_ended", began);
         self.say_goodbye("the gateway is stopping");
         // Who would come back finds nobody; the providers need not wait for them.
@@ -138,7 +140,11 @@ impl Running {
             sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
             stdio,
             variables: Some(Marks::of(&self.state.reload.variables())),
+            connected: Vec::new(),
         });
+        if let Some((door, front)) = kept.door {
+            door.hand_over(front.carried(), &mut handover);
+        }
         let http = moved.map(|listener| listener.as_fd().try_clone_to_owned().ok()).unwrap_or(kept.http);
         for (name, fd) in [(listeners::HTTP, http), (listeners::ADMIN, kept.admin)] {
             if let Some(fd) = fd {

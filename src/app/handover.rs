@@ -16,7 +16,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::dotenv::Marks;
-use crate::{passing, server::SessionRecord};
+use crate::{
+    passing,
+    server::{CarriedRecord, SessionRecord},
+};
 
 /// Holds the process's own number: the variable of another process means nothing to this one.
 pub(super) const VARIABLE: &str = "HANGAR_HANDOVER";
@@ -53,6 +56,9 @@ pub(super) struct State {
     /// Of the `.env` file. `None`: an earlier version, which knew of none.
     #[serde(default)]
     pub variables: Option<Marks>,
+    /// On the connect socket, in the order of their descriptors.
+    #[serde(default)]
+    pub connected: Vec<CarriedRecord>,
 }
 
 /// A client on a stream of lines.

@@ -18,6 +18,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{
     ServeOptions,
+    daemon::{self, Door, DoorKept},
     handover::{self, ClientRecord},
     listeners::{AdminSocket, Http, SocketFile},
     pid_files::PidFiles,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     reload::{ReloadHandle, ReloadOptions, Trigger, watch_sources},
     server::{
-        self, Gateway, News, Phase, Session,
+        self, ConnectFront, Gateway, News, Phase, Session,
         http::{self, HttpState, Listener},
         stdio::{Ends, Wire},
     },
@@ -81,6 +82,7 @@ pub(super) struct Kept {
     pub http: Option<OwnedFd>,
     pub admin: Option<OwnedFd>,
     pub file: Option<SocketFile>,
+    pub door: Option<(DoorKept, Arc<ConnectFront>)>,
 }
 
 /// What runs beside the fronts.
@@ -101,6 +103,7 @@ impl Running {
         mut self,
         http: Option<Http>,
         admin: Option<AdminSocket>,
+        door: Option<Door>,
         mut signals: mpsc::Receiver<Sent>,
     ) -> Verdict {
         let hangups = Arc::new(Notify::new());
@@ -110,7 +113,10 @@ impl Running {
         });
         // Ahead of every sign that the gateway has started: who sees one finds the file.
         self.pid_files.write(&self.state.about, self.executable.as_deref());
-        let mut tasks = self.start(tcp, admin, &hangups);
+        let mut tasks = self.start(tcp, admin, door, &hangups);
+        if self.options.daemon {
+            daemon::tell_ready();
+        }
         service_manager::ready("serving");
         let _stale = AbortOnDropHandle::new(tokio::spawn(stale::tend(self.path.clone(), self.state.clone())));
         let end = self.until_told(&mut signals, &hangups, &mut tasks.client).await;
@@ -126,18 +132,23 @@ impl Running {
         }
     }
 
-    fn start(&mut self, tcp: Option<TcpListener>, admin: Option<AdminSocket>, hangups: &Arc<Notify>) -> Tasks {
+    fn start(
+        &mut self,
+        tcp: Option<TcpListener>,
+        admin: Option<AdminSocket>,
+        door: Option<Door>,
+        hangups: &Arc<Notify>,
+    ) -> Tasks {
         let spawned = |task| AbortOnDropHandle::new(task);
         let (phase, _) = watch::channel(Phase::Serving);
         let fronts = TaskTracker::new();
-        let mut kept = Kept { http: None, admin: None, file: None };
+        let mut kept = Kept { http: None, admin: None, file: None, door: None };
         let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().ok();
         if let Some(AdminSocket { listener, file }) = admin {
             kept.admin = copy(listener.as_fd());
             kept.file = Some(file);
             fronts.spawn(http::serve(Listener::Unix(listener), self.state.clone(), phase.subscribe()));
         }
-        let over_http = tcp.is_some();
         if let Some(listener) = tcp {
             kept.http = copy(listener.as_fd());
             fronts.spawn(http::serve(Listener::Tcp(listener), self.state.clone(), phase.subscribe()));
@@ -151,16 +162,23 @@ impl Running {
             version = env!("CARGO_PKG_VERSION"),
             "gateway_started"
         );
+        let ends = Ends::default();
+        if let Some(Door { listener, kept: door, carried }) = door {
+            let (clients, generation) = (self.state.clients.clone(), about.generation_id.clone());
+            let front = ConnectFront::new(self.gateway.clone(), clients, generation, ends.clone());
+            fronts.spawn(front.clone().serve(listener, carried, phase.subscribe()));
+            kept.door = Some((door, front));
+        }
+        let on_stdio = about.transport == "stdio";
         let (registry, sessions) = (self.gateway.registry.clone(), self.state.sessions.clone());
         let news = std::mem::replace(&mut self.news, News::silent());
-        let ends = Ends::default();
         let client = self.client.take();
         Tasks {
             _informer: spawned(tokio::spawn(server::keep_clients_informed(registry, sessions, news))),
             watcher: spawned(tokio::spawn(watch_sources(self.state.reload.clone()))),
             hangup: spawned(tokio::spawn(reload_at(hangups.clone(), self.state.reload.clone()))),
             _watchdog: spawned(tokio::spawn(service_manager::keep_watchdog_quiet())),
-            client: tokio::spawn(stdio_client(self.state.clone(), !over_http, client, ends.clone())),
+            client: tokio::spawn(stdio_client(self.state.clone(), on_stdio, client, ends.clone())),
             fronts,
             phase,
             ends,
@@ -172,6 +190,8 @@ impl Running {
     async fn until_told(&self, signals: &mut mpsc::Receiver<Sent>, hangups: &Notify, client: &mut Service) -> End {
         // The check of a restart that was asked for; meanwhile everything goes on.
         let mut checking: Option<(Check, Sent)> = None;
+        let deserted = daemon::idle(self.gateway.registry.clone(), self.state.clients.count());
+        let mut deserted = std::pin::pin!(deserted);
         loop {
             let checked = async {
                 match &mut checking {
@@ -205,6 +225,7 @@ impl Running {
                 }
                 // The stdio client closed its end.
                 _ = &mut *client => return End::Stop { asked: false },
+                () = &mut deserted, if self.options.daemon => return End::Stop { asked: false },
             }
         }
     }

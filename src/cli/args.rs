@@ -30,6 +30,14 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run the gateway: MCP on stdin and stdout, or over HTTP with --http
     Serve(Serve),
+    /// Connect a stdio client to the one gateway that all clients of this configuration share; starts it when none runs
+    Connect {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Longest to wait for the gateway to start and to answer
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
+        timeout: Duration,
+    },
     /// Check a configuration file and report every problem in it
     #[command(visible_alias = "check")]
     Validate {
@@ -114,6 +122,9 @@ pub(super) struct Serve {
     /// Serve streamable HTTP at /mcp instead of stdio
     #[arg(long)]
     http: bool,
+    /// Serve the clients of `hangar connect`, and end when nobody is connected for daemon.idle_exit_s
+    #[arg(long, conflicts_with = "http")]
+    daemon: bool,
     /// Address to listen on; wins over server.host of the file
     #[arg(long, requires = "http")]
     host: Option<String>,
@@ -218,9 +229,9 @@ impl ConfigFile {
 
 impl From<Serve> for ServeOptions {
     fn from(serve: Serve) -> Self {
-        let Serve { http, host, port, config, log_level, json_logs, pid_file, insecure_no_auth } = serve;
+        let Serve { http, daemon, host, port, config, log_level, json_logs, pid_file, insecure_no_auth } = serve;
         let ConfigFile { config, dotenv_path } = config;
-        ServeOptions { config, dotenv_path, http, host, port, log_level, json_logs, insecure_no_auth, pid_file }
+        ServeOptions { config, dotenv_path, http, daemon, host, port, log_level, json_logs, insecure_no_auth, pid_file }
     }
 }
 
@@ -265,6 +276,9 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for typed in [
             "hangar serve --port 80",
+            "hangar serve --http --daemon",
+            "hangar connect --http",
+            "hangar connect --timeout 0",
             "hangar serve --log-level loud",
             "hangar status --url http://x --socket y",
             "hangar status --url http://x --config y",

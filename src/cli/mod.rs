@@ -1,11 +1,12 @@
 //! The command line: one file per command group. The only place that may print to stdout.
 //!
-//! `args` says what may be typed, `exit` what a command can end with, `output` writes results. `validate` needs no gateway;
+//! `args` says what may be typed, `exit` what a command can end with, `output` writes results. `validate` needs no gateway, `connect` is one client of one;
 //! `reload`, `status` and `tools` talk to running ones, which `discover` finds and `admin` speaks HTTP to; `lifecycle` signals
 //! them.
 
 mod admin;
 mod args;
+pub mod connect;
 pub mod demo_server;
 mod discover;
 mod doctor;
@@ -49,6 +50,10 @@ pub fn run() -> ExitCode {
     };
     let outcome = match args.command {
         Command::Serve(typed) => return serve(typed.into()),
+        Command::Connect { config, timeout } => {
+            let (config, dotenv_path) = (config.as_deref(), config.dotenv_path());
+            return connect::run(&connect::Typed { config, dotenv_path, timeout });
+        }
         Command::DemoServer { sets } => return demo_server::run(&sets),
         Command::Validate { config, json } => {
             validate::validate(config.as_deref(), config.dotenv_path(), &mut Out::new(json.json))

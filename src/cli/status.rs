@@ -130,7 +130,7 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
     row("generation", (format!("{} (sha256 {})", or_dash("/generation"), or_dash("/config_sha256")), Colour::Plain));
     row("providers", (counts(status), Colour::Plain));
     row("last reload", (last_reload(status), Colour::Plain));
-    for (name, at) in [("socket", "/socket"), ("pid file", "/pid_file")] {
+    for (name, at) in [("socket", "/socket"), ("connect", "/connect_socket"), ("pid file", "/pid_file")] {
         if let Some(path) = text(at) {
             row(name, (path, Colour::Plain));
         }
@@ -144,6 +144,9 @@ fn describe(out: &mut Out, status: &Value) -> anyhow::Result<()> {
             row("last restart", (shortened(&told), Colour::Yellow));
         }
         None => {}
+    }
+    for client in status.get("clients").and_then(Value::as_array).into_iter().flatten() {
+        row("client", (connected(client), Colour::Plain));
     }
     out.table(&table)?;
     for key in status.get("restart_required").and_then(Value::as_array).into_iter().flatten() {
@@ -168,6 +171,21 @@ fn dotenv(status: &Value) -> String {
             }
         }
         (path, source) => format!("{path} ({source})"),
+    }
+}
+
+/// `claude-code 2.1, pid 123, since 2026-11-25T10:00:00Z`.
+fn connected(client: &Value) -> String {
+    let part = |key: &str| client.get(key).map(plain).unwrap_or_default();
+    let name = match part("name") {
+        name if name.is_empty() => "not greeted yet".to_owned(),
+        // A cell has no control characters, but may be as long as it likes.
+        name => shortened(&format!("{name} {}", part("version"))),
+    };
+    let told = format!("{name}, pid {}, since {}", part("pid"), part("since"));
+    match part("hangar_version") {
+        version if version == env!("CARGO_PKG_VERSION") => told,
+        version => format!("{told}, hangar {version}"),
     }
 }
 

@@ -4,19 +4,20 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
-    CleanupSettings, Config, ConfigDiff, DockerSpec, EnvFile, Environment, Launch, LoggingSettings, ProviderName,
-    ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
+    CleanupSettings, Config, ConfigDiff, DaemonSettings, DockerSpec, EnvFile, Environment, Launch, LoggingSettings,
+    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, reload, server, logging, cleanup } = old;
+    let Config { providers, reload, server, logging, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);
     cleanup_diff(cleanup, &new.cleanup, &mut out);
+    daemon_diff(daemon, &new.daemon, &mut out);
     out
 }
 
@@ -225,4 +226,9 @@ fn logging_diff(old: &LoggingSettings, new: &LoggingSettings, out: &mut ConfigDi
 fn cleanup_diff(old: &CleanupSettings, new: &CleanupSettings, out: &mut ConfigDiff) {
     let CleanupSettings { max_instances } = old;
     out.live("cleanup.max_instances", max_instances, &new.max_instances);
+}
+
+fn daemon_diff(old: &DaemonSettings, new: &DaemonSettings, out: &mut ConfigDiff) {
+    let DaemonSettings { idle_exit } = old;
+    out.live("daemon.idle_exit_s", idle_exit, &new.idle_exit);
 }

@@ -161,6 +161,7 @@ pub(super) static FILE: Section = Section {
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
         key("cleanup", Shape::Fields(&CLEANUP), "", "What becomes of gateways that have lost their client."),
+        key("daemon", Shape::Fields(&DAEMON), "", "The gateway that `hangar connect` starts."),
     ],
 };
 
@@ -415,9 +416,21 @@ static CLEANUP: Section = Section {
     )],
 };
 
+static DAEMON: Section = Section {
+    id: "daemon",
+    about: "The gateway that `hangar connect` starts and all its clients share.",
+    selector: None,
+    keys: &[key(
+        "idle_exit_s",
+        Shape::Seconds { min: 0.0 },
+        "300",
+        "Seconds it stays when nobody is connected; 0 = it ends with its last client.",
+    )],
+};
+
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP];
+    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP, &DAEMON];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

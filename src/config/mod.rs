@@ -6,6 +6,7 @@
 
 mod cleanup;
 mod codes;
+mod daemon;
 mod diff;
 pub mod dotenv;
 mod dotenv_file;
@@ -35,6 +36,7 @@ mod volumes;
 
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
+pub use daemon::DaemonSettings;
 pub use diff::diff;
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use files::{MAX_FILE, read_source};

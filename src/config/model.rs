@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::CleanupSettings;
+use super::{CleanupSettings, DaemonSettings};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +23,7 @@ pub struct Config {
     pub server: ServerSettings,
     pub logging: LoggingSettings,
     pub cleanup: CleanupSettings,
+    pub daemon: DaemonSettings,
 }
 
 /// `[A-Za-z][A-Za-z0-9_-]{0,63}` without `__`. Cheap to clone.

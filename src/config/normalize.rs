@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DockerSpec, EnvFile, Environment, InheritEnv, Launch,
-    LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
+    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
+    Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
     ToolFilter, ToolPrefix, Volume, codes, dotenv,
     fields::{Fields, Item, Text, Value},
@@ -35,6 +35,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
         },
         logging: logging(file.section("logging").unwrap_or(&none)),
         cleanup: cleanup(file.section("cleanup").unwrap_or(&none)),
+        daemon: daemon(file.section("daemon").unwrap_or(&none)),
     }
 }
 
@@ -380,6 +381,11 @@ fn logging(fields: &Fields) -> LoggingSettings {
 fn cleanup(fields: &Fields) -> CleanupSettings {
     let default = CleanupSettings::default();
     CleanupSettings { max_instances: fields.whole("max_instances").map_or(default.max_instances, narrow) }
+}
+
+fn daemon(fields: &Fields) -> DaemonSettings {
+    let default = DaemonSettings::default();
+    DaemonSettings { idle_exit: fields.seconds("idle_exit_s").unwrap_or(default.idle_exit) }
 }
 
 fn texts(items: &[Item]) -> Vec<String> {

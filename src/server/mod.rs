@@ -1,6 +1,8 @@
 //! What clients see: the fronts, their sessions, and what each method does.
 
 mod batch;
+mod clients;
+mod connect;
 mod dispatch;
 pub mod http;
 mod lists;
@@ -20,6 +22,8 @@ pub enum Phase {
     Leaving,
 }
 
+pub use clients::ConnectClients;
+pub use connect::{Carried, CarriedRecord, ConnectFront};
 pub use dispatch::Gateway;
 pub use lists::{News, keep_clients_informed};
 pub use session::{Era, Greeting, LEVELS, Session, SessionRecord};

@@ -14,6 +14,8 @@ use crate::{provider::CatalogueNews, telemetry::Telemetry};
 
 /// Sessions kept at most; beyond it the one that was silent longest goes.
 const MOST: usize = 200_000;
+/// When a client was seen that is there all the time.
+const CONNECTED: u64 = u64::MAX;
 
 /// 128 random bits; in `Mcp-Session-Id` as 32 hex digits.
 pub type SessionKey = [u8; 16];
@@ -46,9 +48,18 @@ impl Sessions {
 
     /// A new session under a fresh key. `None`: the system gave no random bytes.
     pub fn open(&self, news: CatalogueNews) -> Option<(SessionKey, Arc<Session>)> {
+        let session = Session::new(news);
+        self.add(session.clone(), self.now()).map(|key| (key, session))
+    }
+
+    /// A client that holds a connection: it ends with that, and is never taken for a silent one.
+    pub fn open_connected(&self, session: Arc<Session>) -> Option<SessionKey> {
+        self.add(session, CONNECTED)
+    }
+
+    fn add(&self, session: Arc<Session>, seen: u64) -> Option<SessionKey> {
         let mut key = SessionKey::default();
         getrandom::fill(&mut key).ok()?;
-        let session = Session::new(news);
         let mut all = self.all();
         if all.len() >= MOST {
             let oldest = all.iter().min_by_key(|(_, entry)| entry.seen.load(Ordering::Relaxed)).map(|(key, _)| *key);
@@ -56,9 +67,9 @@ impl Sessions {
                 entry.session.end();
             }
         }
-        all.insert(key, Entry { session: session.clone(), seen: AtomicU64::new(self.now()) });
+        all.insert(key, Entry { session, seen: AtomicU64::new(seen) });
         self.count(&all);
-        Some((key, session))
+        Some(key)
     }
 
     /// A modern client that listens, as long as it does. When the gateway leaves it is over at once.
@@ -81,9 +92,11 @@ impl Sessions {
         listening.for_each(|entry| entry.session.end());
     }
 
-    /// Every client that a key leads to.
+    /// Every client that comes back by its key.
     pub fn records(&self) -> Vec<(SessionKey, SessionRecord)> {
-        self.all().iter().filter_map(|(key, entry)| Some((*key, entry.session.record()?))).collect()
+        let all = self.all();
+        let returning = all.iter().filter(|(_, entry)| entry.seen.load(Ordering::Relaxed) != CONNECTED);
+        returning.filter_map(|(key, entry)| Some((*key, entry.session.record()?))).collect()
     }
 
     /// Those of an earlier life, under the keys that their clients have.

@@ -21,12 +21,14 @@ pub struct About {
     pub started: Instant,
     /// RFC 3339.
     pub start_time: String,
-    /// `stdio` or `http`.
+    /// `stdio`, `http` or `daemon`.
     pub transport: &'static str,
     /// Where clients connect; `None` on stdio.
     pub address: Option<SocketAddr>,
     /// The admin socket.
     pub socket: Option<PathBuf>,
+    /// Where `hangar connect` finds it; `None` where another gateway of this config is found.
+    pub connect_socket: Option<PathBuf>,
     /// The config file, absolute.
     pub config: PathBuf,
     /// The `.env` file, or that there was none.
@@ -73,6 +75,7 @@ impl About {
             "transport": self.transport,
             "address": self.address.map(|address| address.to_string()),
             "socket": self.socket,
+            "connect_socket": self.connect_socket,
             "config": self.config,
             "dotenv": self.dotenv(),
             "pid_file": self.pid_file,

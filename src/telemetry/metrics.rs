@@ -63,6 +63,10 @@ pub struct Metrics {
     drain_seconds: Histogram,
     drain_timeouts: Counter,
     pub sessions: Gauge,
+    /// Clients on the connect socket.
+    pub connect_clients: Gauge,
+    /// Clients there whose hangar was of another version.
+    pub connect_version_mismatches: Counter,
     /// Messages from upstreams that belonged to nobody (unknown, late or duplicate ids).
     pub stray_messages: Counter,
     /// Notifications dropped because a client did not read.
@@ -98,6 +102,8 @@ impl Default for Metrics {
             drain_seconds: fine(),
             drain_timeouts: Counter::default(),
             sessions: Gauge::default(),
+            connect_clients: Gauge::default(),
+            connect_version_mismatches: Counter::default(),
             stray_messages: Counter::default(),
             dropped_notifications: Counter::default(),
             refused_requests: Counter::default(),
@@ -130,6 +136,9 @@ impl Metrics {
         r.register_with_unit("drain_duration", help, Unit::Seconds, self.drain_seconds.clone());
         r.register("drain_timeouts", "Drains that ended with calls still in flight", self.drain_timeouts.clone());
         r.register("sessions", "Client sessions", self.sessions.clone());
+        r.register("connect_clients", "Clients on the connect socket", self.connect_clients.clone());
+        let help = "Clients on the connect socket with another version of hangar";
+        r.register("connect_version_mismatches", help, self.connect_version_mismatches.clone());
         r.register("stray_messages", "Upstream messages that belonged to nobody", self.stray_messages.clone());
         let help = "Notifications dropped because a client did not read them";
         r.register("dropped_notifications", help, self.dropped_notifications.clone());

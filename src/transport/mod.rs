@@ -29,7 +29,7 @@ pub use docker::{
 };
 pub use output::OutputRing;
 pub use pull::{Pull, PullWatch};
-pub use shim::COMMAND as SHIM;
+pub use shim::{COMMAND as SHIM, own_executable};
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;
 

@@ -1,9 +1,11 @@
 //! JSON-RPC over raw bytes: the envelope is read, a few places are changed, everything else is copied.
 //!
 //! `scan` finds places, `shallow` looks one level in and splices, `frame` is one message, `compose` writes our own.
+//! `hello` is what is said first on the connect socket.
 
 mod compose;
 mod frame;
+pub mod hello;
 mod lines;
 mod scan;
 pub mod shallow;

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::rig::{Done, Place, TWO};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "serve",
+    "connect",
     "validate",
     "diff",
     "reload",

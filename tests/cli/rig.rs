@@ -124,7 +124,12 @@ impl Place {
 
     /// The admin sockets that lie in the runtime directory.
     pub fn sockets(&self) -> Vec<PathBuf> {
-        self.files().into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "sock")).collect()
+        // They bear a pid; the connect socket does not.
+        let admin = |path: &PathBuf| {
+            path.extension().is_some_and(|ext| ext == "sock")
+                && path.file_name().is_some_and(|name| name.to_string_lossy().contains('-'))
+        };
+        self.files().into_iter().filter(admin).collect()
     }
 }
 

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Gateway, Phase, Sessions};
+use super::{ConnectClients, Gateway, Phase, Sessions};
 use crate::{
     reload::ReloadHandle,
     telemetry::{About, Telemetry},
@@ -36,6 +36,7 @@ use crate::{
 pub struct HttpState {
     pub gateway: Arc<Gateway>,
     pub sessions: Arc<Sessions>,
+    pub clients: Arc<ConnectClients>,
     pub reload: ReloadHandle,
     pub telemetry: Arc<Telemetry>,
     pub about: Arc<About>,

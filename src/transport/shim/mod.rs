@@ -192,7 +192,7 @@ fn become_server(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// The very program that runs now, also after an upgrade replaced the file.
-pub(super) fn own_executable() -> io::Result<std::path::PathBuf> {
+pub fn own_executable() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
