@@ -281,3 +281,47 @@ fn a_modern_client_goes_on_hearing_from_every_gateway_there_is() {
     }
     assert!(listen.within(ms(100)).is_none());
 }
+
+/// However the gateways end, every request has exactly one answer, and no gateway is left.
+#[test]
+fn storm_of_killed_and_stopped_daemons_answers_every_request_exactly_once() {
+    let rounds = std::env::var("HANGAR_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(40_u64) / 4;
+    let place = Place::new(|home| home.provider("a", &[], ""), "");
+    let clients: Vec<_> = (0..4).map(|_| place.connect()).collect();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let asked: Vec<Vec<u64>> = thread::scope(|scope| {
+        let ask = |connect: &Connect| {
+            let mut ids = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let batch = [
+                    connect.client.start_tool("a__sleep", json!({"ms": ids.len() % 40})),
+                    connect.client.send("tools/list", json!({})),
+                    connect.client.start_tool("a__echo", json!({"text": "x".repeat(20_000)})),
+                ];
+                for pending in batch {
+                    ids.push(pending.id);
+                    pending.wait();
+                }
+            }
+            ids
+        };
+        let asking: Vec<_> = clients.iter().map(|connect| scope.spawn(move || ask(connect))).collect();
+        for round in 0..rounds {
+            thread::sleep(ms(40 + round * 37 % 300));
+            let wanted = if round % 3 == 2 { Signal::TERM } else { Signal::KILL };
+            place.daemons().into_iter().for_each(|pid| signal(pid, wanted));
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        asking.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    for (connect, ids) in clients.iter().zip(&asked) {
+        let lines = connect.client.lines().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let mut answered: Vec<u64> =
+            lines.filter(|m| m.get("method").is_none()).filter_map(|m| m["id"].as_u64()).collect();
+        answered.sort_unstable();
+        // The first is the handshake.
+        assert_eq!(&answered[1..], ids, "{}", connect.err());
+    }
+    clients.into_iter().for_each(Connect::leave);
+    place.assert_all_gone(SOON);
+}
