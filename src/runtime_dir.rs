@@ -4,9 +4,9 @@
 //! stand side by side. The gateway that bound a socket owns the file; one that nobody listens on is stale. PID files lie
 //! beside them: `<config>-<pid>.json` of every gateway, `<config>.pid` of the one that serves HTTP.
 
-pub mod pid_file;
-
+mod clear;
 mod connect;
+pub mod pid_file;
 
 use std::{
     env,
@@ -17,6 +17,7 @@ use std::{
     time::SystemTime,
 };
 
+pub use clear::{clear_after, remove_dead};
 pub use connect::{Lock, connect_socket, connect_sockets, key};
 use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};

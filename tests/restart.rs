@@ -324,3 +324,20 @@ fn hangar(home: &Home, arguments: &[&str]) -> (Option<i32>, Value) {
         .unwrap();
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
+
+/// By the shims, when they have ended what the gateway had started.
+#[test]
+fn what_a_killed_gateway_keeps_in_the_runtime_directory_is_cleared_by_those_who_outlive_it() {
+    let home = Home::new();
+    let (gateway, address) = Gateway::over_http(&home, &home.provider("a", &[], ""));
+    let neighbour = Gateway::again(&home);
+    HttpSession::open(address).call("a__pid", json!({}));
+    assert!(files(&home, "").len() >= 5, "{:?}", files(&home, ""));
+    gateway.signal(Signal::KILL);
+    let mine = format!("-{}.", neighbour.pid());
+    eventually("only the neighbour's files are left", SOON, || {
+        files(&home, "").iter().all(|path| path.to_string_lossy().contains(&mine)).then_some(())
+    });
+    assert_eq!(files(&home, "").len(), 2, "its socket and its record");
+    neighbour.stop();
+}

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -100,12 +100,7 @@ pub(super) fn admin(config: &Path, earlier: &mut Handover) -> Option<AdminSocket
             return Ok(AdminSocket { listener: UnixListener::from_std(listener)?, file: SocketFile(path) });
         }
         // A gateway that was killed leaves its socket; nobody listens there any more.
-        for left in runtime_dir::sockets_of(config) {
-            let refused = UnixStream::connect(&left);
-            if refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-                let _ = fs::remove_file(&left);
-            }
-        }
+        runtime_dir::sockets_of(config).iter().for_each(|left| runtime_dir::remove_dead(left));
         let listener = UnixListener::bind(&path)?;
         let file = SocketFile(path);
         fs::set_permissions(&file.0, PermissionsExt::from_mode(0o600))?;

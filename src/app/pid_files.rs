@@ -10,6 +10,7 @@ use crate::{
         pid_file::{self, Facts, Found, NotTaken, Parent, PidFile},
     },
     telemetry::{About, build},
+    transport,
 };
 
 const RECORD: &str = "record";
@@ -41,6 +42,7 @@ impl PidFiles {
         });
         // Without one the gateway works; commands find it by its socket, if at all.
         let record = record.inspect_err(|error| tracing::warn!(error, "no_pid_record")).ok();
+        record.iter().for_each(|record| transport::set_record(record.path()));
         let named = match Self::place(options, config) {
             None => None,
             Some(path) => match earlier.take(PID_FILE) {

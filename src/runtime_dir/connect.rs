@@ -58,7 +58,7 @@ impl Lock {
         Self::open(directory()?.join(format!("{}.start.lock", digest(config))))
     }
 
-    fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         Ok(Self { file: open(&path)?, path, held: false })
     }
 

@@ -4,7 +4,14 @@
 //! connection's own reader so that an answer costs one task switch. The connection is over when [`Connection::exit`]
 //! resolves, and then everything the upstream started is gone too.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -124,6 +131,18 @@ pub enum TransportError {
     Http { status: u16, detail: Option<String>, retry_after: Option<Duration> },
     #[error("{0}")]
     Io(String),
+}
+
+static RECORD: OnceLock<PathBuf> = OnceLock::new();
+
+/// Where this gateway keeps its facts, for those who outlive it and clear up behind it. The first call counts.
+pub fn set_record(path: &Path) {
+    let _ = RECORD.set(path.to_owned());
+}
+
+/// `-`: nowhere.
+fn record() -> &'static Path {
+    RECORD.get().map_or(Path::new("-"), PathBuf::as_path)
 }
 
 /// The facts about one instance that its processes carry in their environment, so that a sweep finds them.

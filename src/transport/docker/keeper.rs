@@ -10,6 +10,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    path::Path,
     process::{ExitCode, Stdio},
     time::Duration,
 };
@@ -22,10 +23,11 @@ use tokio::{
 use super::{container::Container, engine::Engine};
 use crate::{
     config::StopTimes,
+    runtime_dir,
     transport::{TransportError, shim},
 };
 
-/// `hangar __keeper PLACE NAME GRACE_MS TERM_MS`, standard input = the pipe.
+/// `hangar __keeper PLACE NAME GRACE_MS TERM_MS RECORD`, standard input = the pipe.
 pub const COMMAND: &str = "__keeper";
 const REMOVED: u8 = b'r';
 const USAGE: u8 = 2;
@@ -53,6 +55,7 @@ impl Keeper {
                 .arg0("hangar")
                 .args([COMMAND, &engine.place, name])
                 .args([stop.grace, stop.term].map(|time| time.as_millis().to_string()))
+                .arg(crate::transport::record())
                 // Its own group: what signals the gateway's group must not end it.
                 .process_group(0)
                 .env_clear()
@@ -83,7 +86,7 @@ pub fn entry() -> Option<ExitCode> {
 }
 
 fn run(args: &[String]) -> ExitCode {
-    let [place, name, grace, term] = args else { return ExitCode::from(USAGE) };
+    let [place, name, grace, term, record] = args else { return ExitCode::from(USAGE) };
     let time = |text: &str| text.parse().ok().map(Duration::from_millis);
     let (Some(grace), Some(term)) = (time(grace), time(term)) else { return ExitCode::from(USAGE) };
     let mut byte = [0];
@@ -93,7 +96,10 @@ fn run(args: &[String]) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(FAILED);
     };
-    match runtime.block_on(end(place, name, StopTimes { grace, term })) {
+    let ended = runtime.block_on(end(place, name, StopTimes { grace, term }));
+    // Nothing, as long as that gateway lives.
+    runtime_dir::clear_after(Path::new(record));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(FAILED),
     }

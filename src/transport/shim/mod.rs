@@ -23,6 +23,7 @@ use std::{
             process::{CommandExt, ExitStatusExt},
         },
     },
+    path::PathBuf,
     process::{Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
@@ -30,6 +31,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 
 use super::{ExitCause, handover, sweep::CONNECTION};
+use crate::runtime_dir;
 use aftermath::Aftermath;
 use handover::{Handed, Report};
 
@@ -38,8 +40,8 @@ mod descendants;
 mod ladder;
 mod signals;
 
-/// `hangar __shim NAME GRACE_MS TERM_MS GLOBALS PROGRAM ARGV0 [ARG...]`, standard input = the control socket. GLOBALS: of a
-/// `docker run ...` the number of words before `run`, else `-`.
+/// `hangar __shim NAME GRACE_MS TERM_MS RECORD GLOBALS PROGRAM ARGV0 [ARG...]`, standard input = the control socket. RECORD:
+/// where the gateway keeps its facts, or `-`. GLOBALS: of a `docker run ...` the number of words before `run`, else `-`.
 pub const COMMAND: &str = "__shim";
 /// `hangar __shim-exec SHIM_PID PROGRAM ARGV0 [ARG...]`: becomes the server.
 const EXEC_COMMAND: &str = "__shim-exec";
@@ -63,6 +65,7 @@ pub fn entry() -> Option<ExitCode> {
 
 struct Arguments {
     times: Times,
+    record: PathBuf,
     /// The server is a `docker run ...`: the number of words before `run`.
     globals: Option<usize>,
     program: OsString,
@@ -88,6 +91,8 @@ fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             if let Some(aftermath) = arguments.aftermath() {
                 aftermath.clear(status.is_some_and(|status| status.code().is_some()));
             }
+            // Nothing, as long as that gateway lives.
+            runtime_dir::clear_after(&arguments.record);
             exit_code(status)
         }
         Err(Unstarted { code, text, control }) => {
@@ -239,7 +244,8 @@ impl Arguments {
         let _name = args.next()?;
         let mut millis = || Some(Duration::from_millis(args.next()?.to_str()?.parse().ok()?));
         let times = Times { grace: millis()?, term: millis()? };
+        let record = args.next()?.into();
         let globals = args.next()?.to_str()?.parse().ok();
-        Some(Self { times, globals, program: args.next()?, argv0: args.next()?, args: args.collect() })
+        Some(Self { times, record, globals, program: args.next()?, argv0: args.next()?, args: args.collect() })
     }
 }

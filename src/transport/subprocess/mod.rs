@@ -106,6 +106,7 @@ fn shim_command(name: &ProviderName, stop: StopTimes) -> Result<Command, Transpo
         .arg0("hangar")
         .args([shim::COMMAND, name.as_str()])
         .args([stop.grace, stop.term].map(|t| t.as_millis().to_string()))
+        .arg(super::record())
         // Its own group: what signals the gateway's group must not stop the ladder.
         .process_group(0);
     Ok(command)

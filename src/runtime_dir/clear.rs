@@ -1,0 +1,47 @@
+//! What a gateway that was killed leaves in the runtime directory, removed by whoever outlives it.
+
+use std::{fs, io, os::unix::net::UnixStream, path::Path};
+
+use super::{
+    connect::Lock,
+    pid_file::{self, Found, PidFile},
+};
+
+/// `record`: where that gateway kept its facts. Nothing of one that lives is touched, and nothing of another one.
+pub fn clear_after(record: &Path) {
+    if !matches!(pid_file::look(record), Ok(Found::Stale(_))) {
+        return;
+    }
+    remove_dead(&record.with_extension("sock"));
+    let stem = record.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if let Some((config, pid)) = stem.rsplit_once('-') {
+        let beside = |extension: &str| record.with_file_name(format!("{config}.{extension}"));
+        clear_connect_socket(&beside("sock"), &beside("lock"));
+        let named = beside("pid");
+        if matches!(pid_file::look(&named), Ok(Found::Stale(Some(facts))) if facts.pid.to_string() == pid) {
+            // Taken and dropped at once: removed under its lock.
+            drop(PidFile::take(&named));
+        }
+    }
+    drop(PidFile::take(record));
+}
+
+/// Under the lock of its owner: the next gateway may be opening its own in this moment.
+fn clear_connect_socket(socket: &Path, lock: &Path) {
+    if !socket.exists() {
+        return;
+    }
+    if let Ok(mut lock) = Lock::open(lock.to_owned())
+        && lock.try_hold().unwrap_or_default()
+    {
+        remove_dead(socket);
+    }
+}
+
+/// A socket that nobody listens on.
+pub fn remove_dead(socket: &Path) {
+    if UnixStream::connect(socket).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        // Gone already: as wanted.
+        let _ = fs::remove_file(socket);
+    }
+}
