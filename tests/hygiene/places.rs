@@ -180,7 +180,7 @@ impl Boxed {
             + &family("marked", &provider, None, true, &KINDS[..3]);
         home.put(&config(&providers, UNWATCHED));
         // The container's user is nobody.
-        for path in ["", "conf", "conf/config.yaml"] {
+        for path in ["", "conf", "conf/config.yaml", "run"] {
             chown(home.path(path), Some(NOBODY), None).unwrap();
         }
         let name = format!("hangar-test-{}", std::process::id());
@@ -199,7 +199,8 @@ impl Boxed {
                 "/tmp:mode=1777",
             ])
             .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-v", &volume])
-            .args(["-e", "HOME=/tmp", "-e", "XDG_RUNTIME_DIR=/tmp", &image])
+            .args(["-v", &format!("{}:/run", home.path("run").display())])
+            .args(["-e", "HOME=/tmp", "-e", "XDG_RUNTIME_DIR=/run", &image])
             .args(["serve", "--config", "/conf/config.yaml"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -208,6 +209,12 @@ impl Boxed {
         let client = Client::new(child.stdin.take().unwrap(), child.stdout.take().unwrap());
         client.initialize(json!({}));
         Some(Self { name, child, client, _home: home })
+    }
+
+    /// A command of the gateway's own program, in there.
+    fn exec(&self, words: &[&str]) -> std::process::Output {
+        let config = ["--config", "/conf/config.yaml"];
+        Command::new("docker").args(["exec", &self.name, "/server"]).args(words).args(config).output().unwrap()
     }
 
     fn inside(&self) -> Vec<Inside> {
@@ -259,6 +266,18 @@ impl Drop for Boxed {
 #[test]
 fn as_process_1_of_a_container_nothing_is_left_and_no_zombie() {
     let Some(mut boxed) = Boxed::start() else { return };
+    // Commands find process 1 from within, and the engine's signals are taken for the owner's.
+    for (words, says) in [(&["reload"][..], "generation 1"), (&["status"], "pid 1,"), (&["restart"], "with pid 1 in")] {
+        let out = boxed.exec(words);
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success() && text.contains(says), "{words:?}: {out:?}");
+    }
+    let killed = Command::new("docker").args(["kill", "-s", "HUP", &boxed.name]).output().unwrap();
+    assert!(killed.status.success(), "{killed:?}");
+    eventually("the engine's SIGHUP is a reload", SOON, || {
+        let status = boxed.exec(&["status", "--json"]);
+        String::from_utf8_lossy(&status.stdout).contains("\"requested_by\": \"sighup\"").then_some(())
+    });
     for round in 0..2 {
         for (name, count) in [("all", 7), ("polite", 7), ("marked", 6)] {
             boxed.client.tool("hangar_start", json!({"provider": name}));
