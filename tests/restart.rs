@@ -59,6 +59,23 @@ fn a_stdio_client_goes_on_over_a_restart_and_learns_that_lists_may_have_changed(
     gateway.stop();
 }
 
+/// Its call is longer than a restart waits: it gets an error, and the session goes on.
+#[test]
+fn a_call_that_a_restart_does_not_wait_for_has_its_one_answer_and_the_stdio_session_goes_on() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home, &home.provider("a", &[], "drain_timeout_s: 1"));
+    let running = gateway.client.start_tool("a__sleep", json!({"ms": 60_000}));
+    eventually("it runs", SOON, || (gateway.provider("a")["calls_in_flight"] == 1).then_some(()));
+    gateway.signal(Signal::USR2);
+    gateway.wait_for_log("gateway_restarting");
+    eventually("the next life has started", 2 * SOON, || (lives(&gateway) > 1).then_some(()));
+    let after = gateway.client.start_tool("a__pid", json!({})).wait();
+    assert!(after["error"].is_null(), "{after}");
+    let answer = running.wait();
+    assert!(!answer["error"].is_null(), "{answer}");
+    gateway.stop();
+}
+
 #[test]
 fn an_http_session_goes_on_over_a_restart_with_the_same_pid_and_another_generation() {
     let home = Home::new();

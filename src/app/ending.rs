@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     dotenv::Marks,
@@ -115,11 +116,30 @@ impl Running {
                 }
                 fronts.wait().await;
             };
-            let _ = tokio::time::timeout(RESTART_DRAIN, calls).await;
+            let mut calls = std::pin::pin!(calls);
+            let in_time = tokio::time::timeout(RESTART_DRAIN, &mut calls).await.is_ok();
             tell_phase("calls_drained", began);
             self.stop.send_replace(true);
-            let _ = (&mut self.reloader).await;
-            tell_phase("providers_stopped", began);
+            let stopped = CancellationToken::new();
+            let providers = async {
+                let _ = (&mut self.reloader).await;
+                tell_phase("providers_stopped", began);
+                stopped.cancel();
+            };
+            // Calls that were not waited for are answered by their providers' end; until it is read there is no next life.
+            let last_words = async {
+                let too_late = async {
+                    stopped.cancelled().await;
+                    tokio::time::sleep(LAST_WORDS).await;
+                };
+                if !in_time {
+                    tokio::select! {
+                        () = calls => {}
+                        () = too_late => {}
+                    }
+                }
+            };
+            tokio::join!(providers, last_words);
             self.gateway.registry.ground.tasks.close();
             self.gateway.registry.ground.tasks.wait().await;
         };
