@@ -3,7 +3,10 @@
 //! Pure. Lines go in on both sides, lines to pass on come out. After the loss of a gateway nothing is ever sent twice but
 //! what only reads or sets the same thing again; everything else is answered with one error.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -21,6 +24,9 @@ const MAX_KEPT: usize = 64 * 1024;
 const MAX_ASKS: usize = 4096;
 /// Subscriptions kept in mind: as many as a gateway takes.
 const MAX_SUBSCRIPTIONS: usize = 1000;
+/// Longer than any stop takes: a gateway that is there after this goes on, and its refusal is the answer. It was a restart in
+/// place, or an upstream's own word.
+const HELD: Duration = Duration::from_secs(50);
 
 /// A modern client hears of changes for as long as this is not answered: with every gateway anew.
 const LISTEN: &str = "subscriptions/listen";
@@ -55,6 +61,8 @@ pub(super) struct Memory {
     pub(super) level: Option<Bytes>,
     pub(super) subscriptions: BTreeSet<String>,
     flights: HashMap<Bytes, Flight>,
+    /// Refusals of a gateway that stops, kept back until it has; oldest first.
+    held: VecDeque<(Instant, Bytes)>,
     begun: u64,
     /// Requests of the gateway, by the ids that the client knows.
     asks: BTreeSet<Bytes>,
@@ -86,6 +94,7 @@ struct Flight {
     tries: u8,
     /// A gateway may have carried it out.
     open: bool,
+    refusal: Option<Bytes>,
 }
 
 /// What is to be kept in mind once the gateway has agreed.
@@ -144,7 +153,7 @@ impl Memory {
     fn begin(&mut self, frame: &Frame, line: Option<Bytes>, effect: Option<Effect>) -> Bytes {
         let id = copy(frame.id());
         self.begun += 1;
-        let flight = Flight { number: self.begun, method: frame.method().into(), line, effect, tries: 0, open: false };
+        let flight = Flight { number: self.begun, method: frame.method().into(), line, effect, tries: 0, open: false, refusal: None };
         // An id that is used twice at a time gets an error from the gateway; the first request keeps its place.
         self.flights.entry(id.clone()).or_insert(flight);
         id
@@ -208,7 +217,28 @@ impl Memory {
             return false;
         }
         let flight = self.flights.get_mut(frame.id()).filter(|flight| flight.may_go_on());
-        flight.map(|flight| flight.open = false).is_some()
+        let Some(flight) = flight else { return false };
+        flight.open = false;
+        flight.refusal = Some(copy(frame.bytes()));
+        self.held.push_back((Instant::now() + HELD, copy(frame.id())));
+        true
+    }
+
+    /// When [`Memory::overdue`] is to be asked.
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        self.held.front().map(|(until, _)| *until)
+    }
+
+    /// Refusals that were kept back for a gateway that did not stop.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Bytes> {
+        let mut told = Vec::new();
+        while let Some((_, id)) = self.held.pop_front_if(|(until, _)| *until <= now) {
+            if let Some(refusal) = self.flights.get_mut(&id).and_then(|flight| flight.refusal.take()) {
+                self.flights.remove(&id);
+                told.push(refusal);
+            }
+        }
+        told
     }
 
     fn landed(&mut self, frame: &Frame) {
@@ -271,6 +301,8 @@ impl Memory {
         let (kept, owed): (HashMap<_, _>, HashMap<_, _>) =
             flights.partition(|(_, flight)| again && flight.may_be_sent());
         self.flights = kept;
+        self.held.clear();
+        self.flights.values_mut().for_each(|flight| flight.refusal = None);
         let mut owed: Vec<_> = owed.into_iter().collect();
         owed.sort_by_key(|(_, flight)| flight.number);
         told.extend(owed.iter().map(|(id, flight)| refusal(id, &flight.method, why, "gateway_lost")));
@@ -359,4 +391,25 @@ pub(super) fn string(frame: &Frame, object: Span, path: &[&str]) -> Option<Strin
 /// Of its own: a slice would hold the whole buffer that it was read into.
 fn copy(text: &[u8]) -> Bytes {
     Bytes::copy_from_slice(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_a_gateway_that_goes_on_is_the_answer_after_all() {
+        let mut memory = Memory::default();
+        let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+        let out = memory.client_said(Bytes::from(call)).unwrap();
+        memory.sent(&out.id.unwrap());
+        let refusal = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32050,"message":"m","data":{"error":"shutting_down"}}}"#;
+        assert!(memory.gateway_said(Bytes::from(refusal)).is_empty());
+        let until = memory.next_overdue().unwrap();
+        assert!(memory.overdue(until - Duration::from_secs(1)).is_empty());
+        assert_eq!(memory.overdue(until), [Bytes::from(refusal)]);
+        assert_eq!((memory.in_flight(), memory.next_overdue()), (0, None));
+        // The end of the gateway comes too late for a second answer.
+        assert!(memory.lost("gone", true).is_empty() && memory.waiting().is_empty());
+    }
 }

@@ -108,6 +108,7 @@ impl Relay {
             if ready.client {
                 self.read_client()?;
             }
+            self.memory.overdue(Instant::now()).into_iter().for_each(|line| self.down.push(line));
             if let Gateway::Away { next_try, .. } = &self.gateway
                 && *next_try <= Instant::now()
                 && !self.client_ended
@@ -127,8 +128,10 @@ impl Relay {
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let client = !self.client_ended && self.up.bytes < ENOUGH && self.memory.in_flight() < MAX_IN_FLIGHT;
         let room = self.down.bytes < ENOUGH;
+        // Without a gateway every line is answered here.
+        let heard = room || matches!(self.gateway, Gateway::Here { .. });
+        let client = !self.client_ended && heard && self.up.bytes < ENOUGH && self.memory.in_flight() < MAX_IN_FLIGHT;
         let when = |wanted: bool, flag| if wanted { flag } else { PollFlags::empty() };
         let mut fds = Vec::with_capacity(3);
         fds.push(PollFd::new(&self.stdout.fd, when(!self.down.lines.is_empty(), PollFlags::OUT)));
@@ -136,6 +139,7 @@ impl Relay {
         match &self.gateway {
             Gateway::Here { stream, deaf, .. } => {
                 let out = when(!self.up.lines.is_empty() && !deaf, PollFlags::OUT);
+                timeout = self.memory.next_overdue().map(|until| until.saturating_duration_since(Instant::now()));
                 // Without any wish a hang-up would still wake us, over and over.
                 if room || !out.is_empty() {
                     fds.push(PollFd::new(stream, out | when(room, PollFlags::IN)));
