@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{
     BridgedCall,
     seal::{Binding, Handle, Seal},
@@ -20,7 +22,13 @@ const WAIT: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub struct Parking {
     seal: OnceLock<Option<Seal>>,
-    calls: Mutex<HashMap<Handle, BridgedCall>>,
+    calls: Mutex<HashMap<Handle, Parked>>,
+}
+
+struct Parked {
+    call: BridgedCall,
+    /// Goes with the call: a client that answers at once leaves nothing that waits.
+    _expiry: AbortOnDropHandle<()>,
 }
 
 /// Why a request goes on with nothing.
@@ -45,22 +53,21 @@ impl Parking {
         if calls.len() >= MOST {
             return None;
         }
-        calls.insert(handle, call);
-        drop(calls);
         let parking = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let expiry = tokio::spawn(async move {
             tokio::time::sleep(WAIT).await;
             if let Some(parking) = parking.upgrade() {
-                // Taken out already, mostly.
                 drop(parking.calls().remove(&handle));
             }
         });
+        calls.insert(handle, Parked { call, _expiry: AbortOnDropHandle::new(expiry) });
+        drop(calls);
         Some(state)
     }
 
     pub fn resume(&self, state: &str, binding: &Binding) -> Result<BridgedCall, NotResumed> {
         let handle = self.seal().and_then(|seal| seal.open(state, binding)).ok_or(NotResumed::Foreign)?;
-        self.calls().remove(&handle).ok_or(NotResumed::Spent)
+        self.calls().remove(&handle).map(|parked| parked.call).ok_or(NotResumed::Spent)
     }
 
     /// The gateway stops: nobody will come back in time.
@@ -72,7 +79,7 @@ impl Parking {
         self.seal.get_or_init(Seal::new).as_ref()
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<Handle, BridgedCall>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<Handle, Parked>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
