@@ -30,6 +30,9 @@ const LOCK: &str = "connect_lock";
 
 /// The client that a daemon was started for needs a moment, however short `daemon.idle_exit_s` is.
 const FIRST_CLIENT: Duration = Duration::from_secs(10);
+/// How often the lock of the connect socket is tried before somebody is said to have it.
+const TRIES: u32 = 5;
+const TRY_EVERY: Duration = Duration::from_millis(10);
 /// How often an idle daemon looks whether a reload has changed `daemon.idle_exit_s`.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -81,8 +84,14 @@ impl Door {
             return Self::new(UnixListener::from_std(listener)?, socket, Lock::handed_over(config, lock)?, carried);
         }
         let mut lock = Lock::owner(config)?;
-        if !lock.try_hold()? {
-            return Err(NoDoor::Taken(lock.note()));
+        let mut tries = 0;
+        while !lock.try_hold()? {
+            // Whoever clears up after a killed gateway holds it for a moment.
+            if tries == TRIES {
+                return Err(NoDoor::Taken(lock.note()));
+            }
+            tries += 1;
+            std::thread::sleep(TRY_EVERY);
         }
         // For whoever finds it held.
         lock.set_note(&std::process::id().to_string())?;
