@@ -9,7 +9,8 @@ use super::{
 
 /// `record`: where that gateway kept its facts. Nothing of one that lives is touched, and nothing of another one.
 pub fn clear_after(record: &Path) {
-    if !matches!(pid_file::look(record), Ok(Found::Stale(_))) {
+    // Who has none says `-`, which may be a file of the server's.
+    if !record.is_absolute() || !matches!(pid_file::look(record), Ok(Found::Stale(_))) {
         return;
     }
     remove_dead(&record.with_extension("sock"));

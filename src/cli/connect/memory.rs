@@ -153,7 +153,15 @@ impl Memory {
     fn begin(&mut self, frame: &Frame, line: Option<Bytes>, effect: Option<Effect>) -> Bytes {
         let id = copy(frame.id());
         self.begun += 1;
-        let flight = Flight { number: self.begun, method: frame.method().into(), line, effect, tries: 0, open: false, refusal: None };
+        let flight = Flight {
+            number: self.begun,
+            method: frame.method().into(),
+            line,
+            effect,
+            tries: 0,
+            open: false,
+            refusal: None,
+        };
         // An id that is used twice at a time gets an error from the gateway; the first request keeps its place.
         self.flights.entry(id.clone()).or_insert(flight);
         id
@@ -403,7 +411,8 @@ mod tests {
         let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
         let out = memory.client_said(Bytes::from(call)).unwrap();
         memory.sent(&out.id.unwrap());
-        let refusal = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32050,"message":"m","data":{"error":"shutting_down"}}}"#;
+        let refusal =
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32050,"message":"m","data":{"error":"shutting_down"}}}"#;
         assert!(memory.gateway_said(Bytes::from(refusal)).is_empty());
         let until = memory.next_overdue().unwrap();
         assert!(memory.overdue(until - Duration::from_secs(1)).is_empty());
