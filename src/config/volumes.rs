@@ -25,6 +25,7 @@ const FORBIDDEN: &[(&str, bool)] = &[
     ("/run", false),
     ("/sys", true),
     ("/var", false),
+    ("/var/lib", false),
     ("/var/lib/containerd", true),
     ("/var/lib/containers", true),
     ("/var/lib/docker", true),
