@@ -259,6 +259,10 @@ fn a_second_gateway_on_a_held_pid_file_exits_5_naming_the_first() {
     let mut second = Gateway::spawn_options(&home, &["--http", "--port", "0"]);
     assert_eq!(second.wait_exit(SOON).code(), Some(5));
     second.wait_for_log(&format!("pid {}", first.pid()));
+    for (path, mode) in [("state/hangar", 0o700), ("state/hangar/sweep.lock", 0o600), ("run/hangar", 0o700)] {
+        let about = eventually(path, SOON, || fs::metadata(home.path(path)).ok());
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777, mode, "{path}");
+    }
     // A place of its own is another matter, and so is stdio.
     let own = home.path("own.pid");
     let third = Gateway::spawn_options(&home, &["--http", "--port", "0", "--pid-file", own.to_str().unwrap()]);

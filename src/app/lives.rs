@@ -3,11 +3,12 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
-use super::state_dir::is_id;
+use super::state_dir::{self, is_id};
 
 /// After this nothing of a generation can be left that anybody would ask about.
 const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -31,9 +32,9 @@ impl Lives {
     /// lives has to be told by its process.
     pub fn begin(&self, generation: &str) -> Option<Life> {
         let path = self.path(generation)?;
-        fs::create_dir_all(path.parent()?).ok()?;
+        state_dir::create(path.parent()?).ok()?;
         self.forget();
-        let locked = File::options().create(true).append(true).open(&path).ok()?;
+        let locked = File::options().create(true).append(true).mode(0o600).open(&path).ok()?;
         let life = Life { path, locked };
         // Where files cannot be locked, the file must go again: it would say that this life is over.
         life.locked.try_lock().ok().map(|()| life)

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -73,7 +74,7 @@ fn instance_of(file: &Path) -> io::Result<String> {
         return Ok(id);
     }
     let dir = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
+    create(dir)?;
     let scratch = dir.join(format!(".instance.{}", std::process::id()));
     std::fs::write(&scratch, random_id())?;
     // Of several gateways that start at this moment one wins; a broken file loses to all.
@@ -82,6 +83,11 @@ fn instance_of(file: &Path) -> io::Result<String> {
     }
     let _ = std::fs::remove_file(&scratch);
     read().ok_or_else(|| io::Error::other("the file \"instance\" could not be written"))
+}
+
+/// For its owner alone: who could lock a file in there could hold up every sweep.
+pub fn create(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 pub fn is_id(text: &str) -> bool {

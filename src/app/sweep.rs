@@ -6,6 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -43,7 +44,7 @@ pub async fn sweep(lock: Option<PathBuf>, lives: Lives, marker: Marker) {
 
 /// Locked until it is dropped.
 fn hold(path: &Path) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(path)?;
+    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
     let start = Instant::now();
     loop {
         match file.try_lock() {

@@ -72,7 +72,11 @@ impl Gateway {
         let Ask::For(limit) = ask else {
             return Some(Client::Unknown("its parent is gone, and its stdin cannot be looked at"));
         };
-        let status = facts.socket.as_deref().and_then(|socket| told_by(socket, "/api/status", limit));
+        // In doubt it has a client.
+        let Some(socket) = &facts.socket else {
+            return Some(Client::Unknown("its parent is gone, its stdin cannot be looked at, and it cannot be asked"));
+        };
+        let status = told_by(socket, "/api/status", limit);
         Some(match status.as_ref().and_then(|status| status.pointer("/client/stdin")?.as_str()) {
             Some("ended") => Client::Lost("its parent is gone, and its stdin is at its end, as it says itself"),
             Some(_) => Client::Here("its parent is gone, but its stdin is open, as it says itself"),

@@ -13,7 +13,10 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::OwnedFd,
-        unix::{fs::OpenOptionsExt, process::CommandExt},
+        unix::{
+            fs::{DirBuilderExt, OpenOptionsExt},
+            process::CommandExt,
+        },
     },
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -89,7 +92,7 @@ fn read_until(pipe: io::PipeReader, until: Instant) -> io::Result<Option<Vec<u8>
 
 fn log_file(config: &Path) -> io::Result<(File, PathBuf)> {
     let dir = StateDir::locate().path().ok_or(io::ErrorKind::NotFound)?.to_owned();
-    fs::create_dir_all(&dir)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let path = dir.join(format!("daemon-{}.log", runtime_dir::key(config)));
     if fs::metadata(&path).is_ok_and(|about| about.len() > MAX_LOG) {
         fs::rename(&path, path.with_extension("log.1"))?;
