@@ -140,6 +140,19 @@ fn an_upstream_of_the_other_era_does_not_hear_what_the_client_says_about_itself(
     gateway.stop();
 }
 
+/// As PHP spells it.
+#[test]
+fn keys_with_escaped_slashes_are_the_same_keys() {
+    let home = Home::new();
+    home.put(&config(&home.provider("a", &["--refuse-envelope"], ""), UNWATCHED));
+    let gateway = Gateway::spawn(&home);
+    let call = json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params(json!({"name": "a__pid"}))});
+    gateway.client.raw(&call.to_string().replace('/', "\\/"));
+    let answer = gateway.client.wait_line("the answer", |line| line.contains("\"id\":5"));
+    assert!(answer.contains("\"resultType\":\"complete\""), "{answer}");
+    gateway.stop();
+}
+
 #[test]
 fn what_a_request_has_to_say_about_its_client_is_asked_for() {
     let home = Home::new();

@@ -226,10 +226,11 @@ impl Upstream {
 /// What a modern client says about itself in each request. A legacy server heard it in the handshake, from us, and some
 /// refuse a request that bears it.
 fn envelope(frame: &Frame) -> Vec<wire::Span> {
+    /// Up to where some spell `\/`.
+    const SIGN: &[u8] = b"io.modelcontextprotocol";
     const PREFIX: &[u8] = b"io.modelcontextprotocol/";
     const KEYS: [&[u8]; 4] = [b"protocolVersion", b"clientCapabilities", b"clientInfo", b"logLevel"];
-    let Some(params) = frame.params().filter(|params| memchr::memmem::find(frame.text(*params), PREFIX).is_some())
-    else {
+    let Some(params) = frame.params().filter(|params| memchr::memmem::find(frame.text(*params), SIGN).is_some()) else {
         return Vec::new();
     };
     let Ok(Some(meta)) = shallow::get(frame.bytes(), params, "_meta") else { return Vec::new() };

@@ -112,7 +112,7 @@ impl Server {
 
     fn request(self: &Arc<Self>, id: &str, method: &str, params: &str) {
         let value: Value = serde_json::from_str(params).unwrap_or_default();
-        if self.options.refuse_envelope && params.contains("io.modelcontextprotocol/") {
+        if self.options.refuse_envelope && params.contains("io.modelcontextprotocol") {
             return self.error(id, -32600, "this connection serves the handshake protocol era");
         }
         let result = match method {

@@ -15,7 +15,13 @@ const ITS_OWN: [&str; 2] = ["server/discover", "subscriptions/listen"];
 
 /// Whether a message is of this era, as far as it says so itself.
 pub(in crate::server) fn speaks(frame: &Frame) -> bool {
-    frame.kind() == FrameKind::Request && (ITS_OWN.contains(&frame.method()) || meta(frame, key::VERSION).is_some())
+    frame.kind() == FrameKind::Request
+        && (ITS_OWN.contains(&frame.method()) || bears_its_keys(frame) && meta(frame, key::VERSION).is_some())
+}
+
+/// Found in one swift pass, or not: most requests of the other era need no closer look. Up to where some spell `\/`.
+fn bears_its_keys(frame: &Frame) -> bool {
+    memchr::memmem::find(frame.bytes(), b"io.modelcontextprotocol").is_some()
 }
 
 /// The revision that a request names. `None`: it names none, or not as text.
