@@ -122,7 +122,7 @@ pub(super) async fn list(
         bytes += answer.bytes().len();
         read_page(&answer, result, listing, &mut items)?;
         if upstream.era() == Era::Modern && listing == Listing::Tools {
-            items.retain(usable);
+            items.retain(|tool| usable(upstream, tool));
         }
         if items.len() > MAX_ITEMS {
             return Err(HandshakeError::TooMuch { method, limit: MAX_ITEMS, what: "entries" });
@@ -159,10 +159,10 @@ fn read_page(answer: &Frame, result: Span, listing: Listing, items: &mut Vec<Ite
 }
 
 /// A tool whose arguments cannot be repeated in headers as it demands must not be called, and is not listed.
-fn usable(tool: &Item) -> bool {
+fn usable(upstream: &Upstream, tool: &Item) -> bool {
     let outcome = marks(&tool.raw);
     if let Err(why) = &outcome {
-        tracing::warn!(tool = tool.key, why, "a tool with an invalid x-mcp-header is left out");
+        tracing::warn!(provider = %upstream.provider(), tool = tool.key, why, "a tool with an invalid x-mcp-header is left out");
     }
     outcome.is_ok()
 }

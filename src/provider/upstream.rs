@@ -122,6 +122,10 @@ impl Upstream {
         let _ = self.link.set(link);
     }
 
+    pub(super) fn provider(&self) -> &ProviderName {
+        &self.provider
+    }
+
     pub fn pid(&self) -> Option<u32> {
         self.link.get().and_then(|link| link.pid())
     }
