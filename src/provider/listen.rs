@@ -23,6 +23,9 @@ const KINDS: [(&str, &str, ListKind); 3] = [
     ("resources", "resourcesListChanged", ListKind::Resources),
 ];
 
+/// In a refusal: it has no such method.
+const UNKNOWN: &str = "-32601";
+
 /// How waiting on an open stream ended.
 enum Next {
     Ended(String),
@@ -40,12 +43,14 @@ impl Provider {
             let filter = self.filter(&uris);
             if filter.is_empty() {
                 open = None;
+                upstream.listening.heard.send_replace(Heard::default());
                 if wanted.changed().await.is_err() {
                     return;
                 }
                 tokio::time::sleep(TOGETHER).await;
                 continue;
             }
+            let mut unknown = false;
             let began = tokio::time::Instant::now();
             let why = match self.open(&upstream, &filter, &uris).await {
                 Ok(call) => {
@@ -75,6 +80,7 @@ impl Provider {
                         failed: Some(why.clone()),
                         ..Heard::default()
                     });
+                    unknown = why.contains(UNKNOWN);
                     why
                 }
             };
@@ -84,8 +90,10 @@ impl Provider {
                 pause = FIRST_PAUSE;
             }
             tracing::debug!(provider = %self.name, why, "listening_ended");
+            // One that knows no such stream is asked again only when somebody wants to hear of something else.
+            let again = if unknown { Duration::MAX } else { pause };
             tokio::select! {
-                () = tokio::time::sleep(pause.mul_f64(1.0 + fastrand::f64() / 4.0)) => {}
+                () = pause_for(again) => {}
                 // Somebody waits for a subscription: tried at once.
                 _ = wanted.changed() => {}
             }
@@ -140,6 +148,14 @@ impl Provider {
             }
         }
     }
+}
+
+/// With up to a quarter more, so that many do not come back at one moment.
+async fn pause_for(time: Duration) {
+    if time == Duration::MAX {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(time.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
 }
 
 fn told(ended: &Result<crate::wire::Frame, CallError>) -> String {

@@ -11,7 +11,7 @@ use crate::{
     provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
-    wire::{Frame, Span, Splice, shallow},
+    wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
 };
 
 /// How often a name is looked up again because its provider was retired in that very moment.
@@ -87,6 +87,9 @@ impl Registry {
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
+        if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
+            lease.upstream.doubt_tools();
+        }
         Ok(answer)
     }
 
@@ -231,6 +234,11 @@ impl Drop for Unfinished<'_> {
             self.registry.account(self.delivery, self.route, CallOutcome::Cancelled, self.began);
         }
     }
+}
+
+fn error_code(answer: &Frame) -> Option<i32> {
+    let place = shallow::get(answer.bytes(), answer.error()?, "code").ok().flatten()?;
+    std::str::from_utf8(answer.text(place)).ok()?.parse().ok()
 }
 
 fn answer_outcome(answer: &Frame) -> CallOutcome {

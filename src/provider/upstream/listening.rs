@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::Upstream;
 use crate::{
-    provider::CallError,
+    provider::{CallError, ListKind},
+    transport::TransportError,
     wire::{self, Frame, Span, code, modern::key, shallow},
 };
 
@@ -73,11 +74,12 @@ impl Upstream {
             None => wire::result(b"0", b"{}"),
             Some(why) => wire::error(b"0", code::INVALID_REQUEST, &why, None),
         };
-        Frame::parse(answer).map_err(|error| CallError::NoInput {
-            provider: self.provider.clone(),
-            what: frame.method().to_owned(),
-            why: error.to_string(),
-        })
+        Frame::parse(answer).map_err(|error| self.transport_error(TransportError::Io(error.to_string())))
+    }
+
+    /// It refused a call for headers that do not fit: its tools are others than those it listed.
+    pub fn doubt_tools(&self) {
+        self.news.list_changed(ListKind::Tools);
     }
 
     /// After a start: what clients are subscribed to.
