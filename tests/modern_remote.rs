@@ -74,7 +74,10 @@ fn each_era_is_found_and_spoken() {
         assert_eq!(stats["mismatches"], Value::Null, "{era} {pin}: {stats}");
         let headers = &stats["headers"];
         if spoken == VERSION {
-            assert_eq!((&headers["mcp-protocol-version"], &headers["mcp-method"]), (&json!(VERSION), &json!("tools/call")));
+            assert_eq!(
+                (&headers["mcp-protocol-version"], &headers["mcp-method"]),
+                (&json!(VERSION), &json!("tools/call"))
+            );
             assert_eq!(headers["mcp-name"], "stats", "as the upstream calls it");
             assert_eq!((&headers["mcp-session-id"], &stats["gets"]), (&Value::Null, &Value::Null), "{stats}");
         } else {
@@ -159,13 +162,13 @@ fn one_listen_stream_is_kept_open() {
     let (home, remote) = (Home::new(), Remote::start(&["--era", "modern"]));
     let gateway = start(&home, &remote, "");
     gateway.client.tools();
-    let listening =
-        || serde_json::from_str::<Value>(&gateway.client.text("r__listening", json!({}))).unwrap();
+    let listening = || serde_json::from_str::<Value>(&gateway.client.text("r__listening", json!({}))).unwrap();
     let kinds = json!({"toolsListChanged": true, "resourcesListChanged": true});
     eventually("it is listened to", SOON, || (listening() == json!([kinds])).then_some(()));
     let subscribed = gateway.client.request("resources/subscribe", json!({"uri": "hangar://r/test://über"}));
     assert_eq!(subscribed["result"], json!({}), "{subscribed}");
-    let everything = json!({"toolsListChanged": true, "resourcesListChanged": true, "resourceSubscriptions": ["test://über"]});
+    let everything =
+        json!({"toolsListChanged": true, "resourcesListChanged": true, "resourceSubscriptions": ["test://über"]});
     eventually("the earlier one is closed", SOON, || (listening() == json!([everything])).then_some(()));
     gateway.client.text("r__change", json!({}));
     gateway.client.wait_messages("notifications/resources/updated", 1);

@@ -134,7 +134,10 @@ fn what_was_learned_is_remembered_for_the_same_provider() {
         gateway.client.text("a__echo", json!({}));
         let asked = asked(&home).split_off(before);
         assert_eq!(asked[0], first, "{asked:?}");
-        assert_eq!(asked.iter().filter(|method| ["server/discover", "initialize"].contains(&method.as_str())).count(), 1);
+        assert_eq!(
+            asked.iter().filter(|method| ["server/discover", "initialize"].contains(&method.as_str())).count(),
+            1
+        );
         gateway.stop();
     }
     // A server that has moved on to the other era alone is found all the same.
@@ -252,7 +255,11 @@ fn a_modern_servers_question_becomes_a_request_to_its_legacy_client() {
     for (tool, method, result) in [
         ("elicit", "elicitation/create", json!({"action": "accept", "content": {"name": "me"}})),
         ("elicit", "elicitation/create", json!({"action": "decline"})),
-        ("sample", "sampling/createMessage", json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "x"}})),
+        (
+            "sample",
+            "sampling/createMessage",
+            json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "x"}}),
+        ),
         ("roots", "roots/list", json!({"roots": [{"uri": "file:///a"}]})),
     ] {
         let before = gateway.client.messages(method).len();
@@ -325,8 +332,15 @@ fn a_modern_client_gets_a_modern_servers_question_and_state_as_they_are() {
             gateway.client.request("tools/call", modern(call, capabilities.clone()))
         };
         let asked = ask(json!({}))["result"].take();
-        assert_eq!((&asked["resultType"], &asked["requestState"]), (&json!("input_required"), &json!("mine:1")), "{asked}");
-        assert_eq!((&asked["x-more"], &asked["inputRequests"]["q"]["method"]), (&json!(1), &json!("elicitation/create")));
+        assert_eq!(
+            (&asked["resultType"], &asked["requestState"]),
+            (&json!("input_required"), &json!("mine:1")),
+            "{asked}"
+        );
+        assert_eq!(
+            (&asked["x-more"], &asked["inputRequests"]["q"]["method"]),
+            (&json!(1), &json!("elicitation/create"))
+        );
         let done = ask(json!({"requestState": "mine:1", "inputResponses": {"q": {"action": "accept"}}}));
         assert!(done["result"]["content"][0]["text"].as_str().unwrap().contains("accept"), "{done}");
         // It is the server's to judge.
@@ -354,9 +368,7 @@ fn progress_logs_and_cancels_go_their_way() {
     let call = gateway.client.start_tool("a__sleep", json!({"ms": 60_000}));
     eventually("it sleeps", gateway::SOON, || (gateway.provider("a")["calls_in_flight"] == 1).then_some(()));
     gateway.client.notify("notifications/cancelled", json!({"requestId": call.id}));
-    eventually("it knows", gateway::SOON, || {
-        (gateway.client.text("a__cancelled", json!({})) != "[]").then_some(())
-    });
+    eventually("it knows", gateway::SOON, || (gateway.client.text("a__cancelled", json!({})) != "[]").then_some(()));
     gateway.stop();
 }
 
@@ -372,7 +384,8 @@ fn one_listen_stream_brings_changes_and_updates() {
     gateway.client.wait_messages("notifications/tools/list_changed", 1);
     assert!(gateway.client.tools().contains(&"a__late".to_owned()));
     // Subscriptions: on the one stream, answered when it is acknowledged.
-    let subscribe = |method: &str, uri: &str| gateway.client.request(method, json!({"uri": format!("hangar://a/{uri}")}));
+    let subscribe =
+        |method: &str, uri: &str| gateway.client.request(method, json!({"uri": format!("hangar://a/{uri}")}));
     for uri in ["test://one", "test://two"] {
         assert_eq!(subscribe("resources/subscribe", uri)["result"], json!({}));
     }
@@ -388,7 +401,9 @@ fn one_listen_stream_brings_changes_and_updates() {
     eventually("it is told", gateway::SOON, || (uris(&listening()) == json!(["test://two"])).then_some(()));
     // The server ends the stream: it is opened again, with everything.
     gateway.client.text("a__end_listening", json!({}));
-    eventually("it is listened to again", gateway::SOON, || (uris(&listening()) == json!(["test://two"])).then_some(()));
+    eventually("it is listened to again", gateway::SOON, || {
+        (uris(&listening()) == json!(["test://two"])).then_some(())
+    });
     // So it is after a crash.
     gateway.client.start_tool("a__exit", json!({"code": 1})).wait();
     eventually("the next instance is listened to", gateway::SOON, || {
@@ -404,7 +419,8 @@ fn a_modern_client_hears_a_modern_servers_updates_under_its_own_mark() {
     let home = Home::new();
     home.put(&config(&provider(&home, &["--era", "modern"], ""), UNWATCHED));
     let gateway = Gateway::spawn(&home);
-    let filter = json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": ["hangar://a/test://one"]}});
+    let filter =
+        json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": ["hangar://a/test://one"]}});
     let listen = gateway.client.send("subscriptions/listen", modern(filter, json!({})));
     gateway.client.wait_messages("notifications/subscriptions/acknowledged", 1);
     let call = |tool: &str, arguments: Value| {

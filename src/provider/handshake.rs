@@ -52,7 +52,8 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
         "capabilities": {"sampling": {}, "elicitation": {}},
         "clientInfo": {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")},
     });
-    let answer = upstream.request_in(Era::Legacy, METHOD, params.to_string().as_bytes())?.quiet().answer(within).await?;
+    let answer =
+        upstream.request_in(Era::Legacy, METHOD, params.to_string().as_bytes())?.quiet().answer(within).await?;
     let result = result_of(&answer, METHOD)?;
     let field = |key| shallow::get(answer.bytes(), result, key).ok().flatten();
     let version = field("protocolVersion").and_then(|place| shallow::string(answer.bytes(), place));

@@ -2,7 +2,10 @@
 
 use std::{
     future::{Future, pending},
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,8 +13,13 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    CallError, Catalogue, Core, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, error::TAIL,
-    handshake, negotiation::{self, Opening}, news::UpstreamNews, slot::SlotGuard, upstream::Ear,
+    CallError, Catalogue, Core, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream,
+    error::TAIL,
+    handshake,
+    negotiation::{self, Opening},
+    news::UpstreamNews,
+    slot::SlotGuard,
+    upstream::Ear,
 };
 use crate::{
     config::Launch,

@@ -67,9 +67,9 @@ pub(super) async fn greet(
             probe(upstream, limit, probing).await?
         }
         Opening::LegacyFirst => match initialize(upstream, limit).await {
-            Err(error @ (HandshakeError::Refused { .. } | HandshakeError::Version(_) | HandshakeError::Answer { .. })) => {
-                discover(upstream, limit).await.map_err(|_| error)?
-            }
+            Err(
+                error @ (HandshakeError::Refused { .. } | HandshakeError::Version(_) | HandshakeError::Answer { .. }),
+            ) => discover(upstream, limit).await.map_err(|_| error)?,
             other => other?,
         },
     };
@@ -118,8 +118,7 @@ async fn discover(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, H
     let text = answer.bytes();
     let field = |path: &[&str]| shallow::path(text, result, path).ok().flatten();
     let versions = field(&["supportedVersions"]).and_then(|list| shallow::elements(text, list));
-    let versions =
-        versions.ok_or(HandshakeError::Answer { method: DISCOVER, why: "it names no supportedVersions" })?;
+    let versions = versions.ok_or(HandshakeError::Answer { method: DISCOVER, why: "it names no supportedVersions" })?;
     let mut spoken = versions.iter().filter_map(|place| shallow::string(text, *place));
     if !spoken.any(|version| version == modern::VERSION) {
         let all: Vec<_> = versions.iter().filter_map(|place| shallow::string(text, *place)).collect();
@@ -141,4 +140,3 @@ pub(super) fn sign_of_life(era: Era) -> &'static str {
         Era::Modern => DISCOVER,
     }
 }
-

@@ -59,7 +59,8 @@ pub(super) fn introduce(frame: &Frame, caller: &Caller, edits: &mut Splice<'_>) 
 /// `params` (raw, empty: none) of a request of the gateway's own, for a modern upstream.
 pub(super) fn own_params(params: &[u8]) -> Vec<u8> {
     let (version, info) = (shallow::quote(modern::VERSION), ours());
-    let meta: [(&str, &[u8]); 3] = [(key::VERSION, &version), (key::CAPABILITIES, b"{}"), (key::CLIENT, info.as_bytes())];
+    let meta: [(&str, &[u8]); 3] =
+        [(key::VERSION, &version), (key::CAPABILITIES, b"{}"), (key::CLIENT, info.as_bytes())];
     let meta = [b"{", shallow::members(&meta).as_slice(), b"}"].concat();
     let text = if params.is_empty() { &b"{}"[..] } else { params };
     match shallow::root(text) {
@@ -77,11 +78,7 @@ fn ours() -> String {
 pub(super) fn head(frame: &Frame, name: &str, marks: &[Mark]) -> Head {
     let method = frame.method();
     let params = marks.iter().filter_map(|mark| Some((mark.header.as_str().into(), mark.value(frame)?.into())));
-    Head {
-        method: method.into(),
-        name: NAMED.contains(&method).then(|| name.into()),
-        params: params.collect(),
-    }
+    Head { method: method.into(), name: NAMED.contains(&method).then(|| name.into()), params: params.collect() }
 }
 
 /// Of a request that names nothing.

@@ -36,7 +36,8 @@ pub(in crate::provider) struct Heard {
 
 impl Listening {
     pub(super) fn acknowledged(&self, frame: &Frame) {
-        let place = |path: &[&str]| -> Option<Span> { shallow::path(frame.bytes(), frame.params()?, path).ok().flatten() };
+        let place =
+            |path: &[&str]| -> Option<Span> { shallow::path(frame.bytes(), frame.params()?, path).ok().flatten() };
         let number = place(&["_meta", key::SUBSCRIPTION]).map(|place| frame.text(place));
         let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let Some(number) = number else { return };

@@ -79,7 +79,9 @@ impl Gateway {
             "prompts/get" => (Listing::Prompts, "name"),
             _ => (Listing::Resources, "uri"),
         };
-        let Some(name) = field(frame, key).and_then(|place| shallow::string(frame.bytes(), place)) else { return false };
+        let Some(name) = field(frame, key).and_then(|place| shallow::string(frame.bytes(), place)) else {
+            return false;
+        };
         let Ok(route) = self.registry.route(Address::Listed(listing, &name)).await else { return false };
         // Known for certain only while it lives; one that does not start says so to the call.
         route.provider.be_ready().await.is_err() || route.provider.era() == Era::Modern

@@ -25,13 +25,17 @@ pub struct Listener {
 
 /// Listed beside the others, to show what becomes of their marks.
 pub fn marked_tools() -> Vec<Value> {
-    let tool = |name: &str, properties: Value| {
-        json!({"name": name, "inputSchema": {"type": "object", "properties": properties}})
-    };
+    let tool = |name: &str, properties: Value| json!({"name": name, "inputSchema": {"type": "object", "properties": properties}});
     vec![
-        tool("region", json!({"region": {"type": "string", "x-mcp-header": "Region"}, "n": {"type": "integer", "x-mcp-header": "N"}})),
+        tool(
+            "region",
+            json!({"region": {"type": "string", "x-mcp-header": "Region"}, "n": {"type": "integer", "x-mcp-header": "N"}}),
+        ),
         tool("bad_mark", json!({"a": {"type": "string", "x-mcp-header": "no token"}})),
-        tool("twice_marked", json!({"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}})),
+        tool(
+            "twice_marked",
+            json!({"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}}),
+        ),
         tool("meta", json!({})),
         tool("rounds", json!({"n": {"type": "integer"}})),
         tool("listening", json!({})),
@@ -144,12 +148,16 @@ impl Server {
             true
         };
         let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
-        let question = json!({"method": "elicitation/create", "params": {"message": "Who are you?", "requestedSchema": schema}});
+        let question =
+            json!({"method": "elicitation/create", "params": {"message": "Who are you?", "requestedSchema": schema}});
         let (capability, question) = match name {
             "elicit" | "rounds" => ("elicitation", question),
             "sample" => {
                 let message = json!({"role": "user", "content": {"type": "text", "text": "Say something"}});
-                ("sampling", json!({"method": "sampling/createMessage", "params": {"messages": [message], "maxTokens": 10}}))
+                (
+                    "sampling",
+                    json!({"method": "sampling/createMessage", "params": {"messages": [message], "maxTokens": 10}}),
+                )
             }
             "roots" => ("roots", json!({"method": "roots/list", "params": {}})),
             "meta" => return text(params),
@@ -217,8 +225,7 @@ impl Server {
             }
             _ => filter["toolsListChanged"] == true,
         };
-        let ids: Vec<String> =
-            self.lock().listeners.iter().filter(|l| fits(&l.filter)).map(|l| l.id.clone()).collect();
+        let ids: Vec<String> = self.lock().listeners.iter().filter(|l| fits(&l.filter)).map(|l| l.id.clone()).collect();
         for id in &ids {
             let mut params = params.clone();
             params["_meta"] = json!({SUBSCRIPTION: raw(id)});

@@ -56,8 +56,12 @@ impl Server {
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "hangar-test-remote", "version": "1"}}
             })),
             "tools/list" => complete(json!({"ttlMs": 0, "cacheScope": "private", "tools": self.modern_tools()})),
-            "resources/list" => complete(json!({"ttlMs": 0, "cacheScope": "private", "resources": [{"uri": "test://über", "name": "x"}]})),
-            "resources/templates/list" => complete(json!({"ttlMs": 0, "cacheScope": "private", "resourceTemplates": []})),
+            "resources/list" => complete(
+                json!({"ttlMs": 0, "cacheScope": "private", "resources": [{"uri": "test://über", "name": "x"}]}),
+            ),
+            "resources/templates/list" => {
+                complete(json!({"ttlMs": 0, "cacheScope": "private", "resourceTemplates": []}))
+            }
             "resources/read" if message["params"]["uri"] == "test://über" => {
                 let contents = json!([{"uri": "test://über", "text": "read"}]);
                 complete(json!({"ttlMs": 0, "cacheScope": "private", "contents": contents}))
@@ -85,7 +89,8 @@ impl Server {
                 }
                 "listening" => {
                     let all = self.modern_listeners.lock().unwrap();
-                    let open: Vec<Value> = all.iter().filter(|l| !l.out.is_closed()).map(|l| l.filter.clone()).collect();
+                    let open: Vec<Value> =
+                        all.iter().filter(|l| !l.out.is_closed()).map(|l| l.filter.clone()).collect();
                     complete(json!({"content": [{"type": "text", "text": json!(open).to_string()}]}))
                 }
                 _ => {
@@ -108,7 +113,8 @@ impl Server {
         let mut tools: Vec<Value> =
             ["echo", "stats", "hang", "elicit", "change", "end_listening", "listening", "progress"].map(plain).to_vec();
         tools.push(marked);
-        tools.push(json!({"name": "bad", "inputSchema": {"properties": {"a": {"type": "array", "x-mcp-header": "A"}}}}));
+        tools
+            .push(json!({"name": "bad", "inputSchema": {"properties": {"a": {"type": "array", "x-mcp-header": "A"}}}}));
         json!(tools)
     }
 
@@ -141,8 +147,7 @@ impl Server {
     async fn listen(self: &Arc<Self>, message: &Value) -> Response {
         self.count("listens");
         let (out, body) = channel();
-        let listener =
-            Listener { id: message["id"].clone(), filter: message["params"]["notifications"].clone(), out };
+        let listener = Listener { id: message["id"].clone(), filter: message["params"]["notifications"].clone(), out };
         let granted = json!({"notifications": listener.filter});
         listener.tell("notifications/subscriptions/acknowledged", granted).await;
         self.modern_listeners.lock().unwrap().push(listener);
