@@ -96,7 +96,8 @@ fn a_pin_that_the_server_does_not_speak_is_told() {
 
 #[test]
 fn whatever_a_legacy_server_says_to_the_probe_it_is_greeted_the_old_way() {
-    for probe in ["unknown", "error:-32602", "error:-32000", "error:0", "garbage", "silent", "noise", "exit"] {
+    for probe in ["unknown", "error:-32602", "error:-32000", "error:0", "garbage", "silent", "noise", "exit", "linger"]
+    {
         let home = Home::new();
         // The probe waits for a third of it.
         let gateway = start(&home, &["--probe", probe], "startup_timeout_s: 3", json!({}));
@@ -106,9 +107,22 @@ fn whatever_a_legacy_server_says_to_the_probe_it_is_greeted_the_old_way() {
         assert_eq!(revision(&gateway), "2025-11-25", "{probe}");
         let asked = asked(&home);
         assert!(!asked.iter().any(|method| method == "notifications/cancelled"), "{probe}: {asked:?}");
-        assert_eq!(home.start_count("a"), if probe == "exit" { 2 } else { 1 }, "{probe}");
+        assert_eq!(home.start_count("a"), if ["exit", "linger"].contains(&probe) { 2 } else { 1 }, "{probe}");
         gateway.stop();
     }
+}
+
+#[test]
+fn a_server_that_chokes_on_the_probe_starts_the_next_time() {
+    let home = Home::new();
+    let gateway = start(&home, &["--probe", "choke"], "startup_timeout_s: 1", json!({}));
+    let error = gateway.client.start_tool("a__echo", json!({})).error();
+    assert!(error.contains("not ready within 1.0 s"), "{error}");
+    eventually("the back-off is over", gateway::SOON, || {
+        gateway.client.start_tool("a__echo", json!({})).wait().get("result").map(drop)
+    });
+    assert_eq!(home.start_count("a"), 2);
+    gateway.stop();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    CallError, Catalogue, Core, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream,
+    CallError, Catalogue, Core, Era, Failure, HandshakeError, Provider, ProviderState, StateEvent, StopOrder, Upstream,
     error::TAIL,
     handshake,
     negotiation::{self, Opening},
@@ -33,6 +33,11 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(30);
 
 /// Longest that a start which was called off may take to get so far that it can be ended.
 const BIRTH: Duration = Duration::from_secs(30);
+
+/// Longest time between the failure of a handshake and the exit that was its reason.
+const EXIT_SEEN: Duration = Duration::from_millis(50);
+/// The same after a question that made it end.
+const PROBED_EXIT_SEEN: Duration = Duration::from_secs(2);
 
 /// The right to run an instance, from before it is opened until everything it started is gone.
 enum HeldSlot {
@@ -80,7 +85,7 @@ impl Provider {
         let mut brought = self.bring_up(self.opening()).await;
         if brought.as_ref().is_err_and(|stillborn| stillborn.of_probe) {
             // Some servers end at a first word that they do not know. This one is not asked again.
-            self.dies_of_probe.store(true, Ordering::Relaxed);
+            self.probe_harms.store(true, Ordering::Relaxed);
             brought = self.bring_up(self.opening()).await;
         }
         let ended = match brought {
@@ -132,7 +137,7 @@ impl Provider {
     /// What the next instance is told first.
     fn opening(&self) -> Opening {
         let known = self.catalogue().map(|catalogue| catalogue.hello.era());
-        let known = if self.dies_of_probe.load(Ordering::Relaxed) { Some(Era::Legacy) } else { known };
+        let known = if self.probe_harms.load(Ordering::Relaxed) { Some(Era::Legacy) } else { known };
         Opening::of(&self.spec, known)
     }
 
@@ -185,11 +190,19 @@ impl Provider {
         match greeted {
             Ok(Ok(catalogue)) => Ok((connection, upstream, catalogue)),
             Ok(Err(error)) => {
-                let stillborn = self.exit_or(error.cause(), connection).await;
-                let of_probe = stillborn.connection.is_none() && probing.into_inner();
+                // Not answered at all: how it ended, if it has, decides whether it is started again.
+                let ends = !matches!(self.spec.launch, Launch::Remote(_)) && matches!(error, HandshakeError::Call(_));
+                let of_probe = probing.into_inner() && ends;
+                let patience = if of_probe { PROBED_EXIT_SEEN } else { EXIT_SEEN };
+                let stillborn = self.exit_or(error.cause(), connection, patience).await;
+                let of_probe = of_probe && stillborn.connection.is_none();
                 Err(Stillborn { of_probe, ..stillborn })
             }
-            Err(_) => Err(self.stillborn(not_ready(limit), Some(connection))),
+            Err(_) => {
+                // The next one is not confused by a question that this one may have choked on.
+                self.probe_harms.fetch_or(probing.into_inner(), Ordering::Relaxed);
+                Err(self.stillborn(not_ready(limit), Some(connection)))
+            }
         }
     }
 
@@ -208,8 +221,8 @@ impl Provider {
     }
 
     /// A handshake fails first and the exit is seen a moment later when the upstream died of it: say the exit.
-    async fn exit_or(&self, cause: String, mut connection: Connection) -> Stillborn {
-        match tokio::time::timeout(Duration::from_millis(50), &mut connection.exit).await {
+    async fn exit_or(&self, cause: String, mut connection: Connection, within: Duration) -> Stillborn {
+        match tokio::time::timeout(within, &mut connection.exit).await {
             Ok(exit) => self.stillborn(format!("it {exit} before it was ready"), None),
             Err(_) => self.stillborn(cause, Some(connection)),
         }

@@ -102,8 +102,8 @@ pub struct Provider {
     output: Arc<OutputRing>,
     /// The image of the latest start.
     pub pulls: PullWatch,
-    /// An instance has ended when it was asked for its era; the next ones are greeted first.
-    dies_of_probe: AtomicBool,
+    /// An instance has ended, or fallen silent, when it was asked for its era; the next ones are greeted first.
+    probe_harms: AtomicBool,
     /// Set at its commit; until then it is a candidate that nobody is told about.
     in_force: AtomicBool,
     /// Fires once, at retirement.
@@ -177,7 +177,7 @@ impl Provider {
             state: watch::Sender::new(ProviderState::Cold),
             wake: Notify::new(),
             pulls: PullWatch::new(None),
-            dies_of_probe: AtomicBool::new(false),
+            probe_harms: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),

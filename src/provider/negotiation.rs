@@ -67,14 +67,21 @@ pub(super) async fn greet(
             probe(upstream, limit, probing).await?
         }
         Opening::LegacyFirst => match initialize(upstream, limit).await {
-            Err(
-                error @ (HandshakeError::Refused { .. } | HandshakeError::Version(_) | HandshakeError::Answer { .. }),
-            ) => discover(upstream, limit).await.map_err(|_| error)?,
+            Err(error) if was_answered(&error) => discover(upstream, limit).await.map_err(|_| error)?,
             other => other?,
         },
     };
     upstream.settle(hello.era());
     Ok(hello)
+}
+
+/// Somebody is there and speaks, but not this.
+fn was_answered(error: &HandshakeError) -> bool {
+    match error {
+        HandshakeError::Call(CallError::Transport { error, .. }) => matches!(error, TransportError::Http { .. }),
+        HandshakeError::Call(_) => false,
+        _ => true,
+    }
 }
 
 async fn probe(upstream: &Arc<Upstream>, limit: Duration, probing: &AtomicBool) -> Result<Hello, HandshakeError> {

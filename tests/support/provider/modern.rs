@@ -82,6 +82,12 @@ impl Server {
             Probe::Garbage => self.answer(id, r#"{"supportedVersions":7}"#),
             Probe::Noise => self.write("{not json"),
             Probe::Exit => life::end(&self.options, 4),
+            Probe::Linger => {
+                use std::os::unix::process::CommandExt;
+                let null = std::process::Stdio::null;
+                let _ = std::process::Command::new("sleep").arg("0.3").stdout(null()).stdin(null()).exec();
+            }
+            Probe::Choke => life::sleep_for_ever(),
         }
         true
     }

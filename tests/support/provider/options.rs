@@ -16,7 +16,7 @@ pub struct Options {
     pub refuse_envelope: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
     pub era: Era,
-    /// `--probe unknown | error:CODE | silent | garbage | noise | exit`: what a legacy server does about `server/discover`.
+    /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke`: what a legacy server does about `server/discover`.
     pub probe: Probe,
     /// `--log-requests FILE`: appends the method of every message.
     pub log_requests: Option<PathBuf>,
@@ -59,6 +59,10 @@ pub enum Probe {
     Garbage,
     Noise,
     Exit,
+    /// Closes its stdout and ends a moment later.
+    Linger,
+    /// Answers nothing from then on.
+    Choke,
 }
 
 pub enum Handshake {
@@ -179,6 +183,8 @@ impl Probe {
             ("garbage", _) => Self::Garbage,
             ("noise", _) => Self::Noise,
             ("exit", _) => Self::Exit,
+            ("linger", _) => Self::Linger,
+            ("choke", _) => Self::Choke,
             _ => panic!("unknown probe {text}"),
         }
     }
