@@ -68,8 +68,8 @@ fn header(tool: &[u8], schema: Span, value: Span, path: &[String]) -> Result<Str
     }
     let kind = shallow::get(tool, schema, "type").ok().flatten().and_then(|place| shallow::string(tool, place));
     match kind.as_deref() {
-        Some("string" | "integer" | "number" | "boolean") => Ok(name.into_owned()),
-        _ => Err(format!("\"{argument}\" has a header and is neither text, a number nor true or false")),
+        Some("string" | "integer" | "boolean") => Ok(name.into_owned()),
+        _ => Err(format!("\"{argument}\" has a header and is neither text, an integer nor true or false")),
     }
 }
 
@@ -129,6 +129,7 @@ mod tests {
             r#"{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}"#,
             r#"{"a":{"type":"object","x-mcp-header":"A"}}"#,
             r#"{"a":{"type":["string","null"],"x-mcp-header":"A"}}"#,
+            r#"{"a":{"type":"number","x-mcp-header":"A"}}"#,
             r#"{"a":{"x-mcp-header":"A"}}"#,
             r#"{"a":{"type":"array","items":{"type":"string","x-mcp-header":"A"}}}"#,
             r#"{"a":{"anyOf":[{"type":"string","x-mcp-header":"A"}]}}"#,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Launch, Protocol, ProviderSpec, RemoteTransport},
     transport::TransportError,
-    wire::{modern, shallow},
+    wire::{Frame, modern, shallow},
 };
 
 /// Longest wait for the answer before the other way is tried beside it.
@@ -120,7 +120,12 @@ async fn probe(upstream: &Arc<Upstream>, limit: Duration, probing: &AtomicBool) 
 
 /// `server/discover`, the whole of a modern handshake.
 async fn discover(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, HandshakeError> {
-    let answer = upstream.request_in(Era::Modern, DISCOVER, b"")?.quiet().answer(within).await?;
+    let ask = || upstream.request_in(Era::Modern, DISCOVER, b"");
+    let mut answer = ask()?.quiet().answer(within).await?;
+    // It knows the era, and says itself that this revision will do.
+    if refuses_but_supports(&answer) {
+        answer = ask()?.quiet().answer(within).await?;
+    }
     let result = result_of(&answer, DISCOVER)?;
     let text = answer.bytes();
     let field = |path: &[&str]| shallow::path(text, result, path).ok().flatten();
@@ -138,6 +143,15 @@ async fn discover(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, H
         server_info: object(&answer, info),
         instructions: field(&["instructions"]).and_then(|place| shallow::string(text, place)).map(|s| s.into_owned()),
     })
+}
+
+fn refuses_but_supports(answer: &Frame) -> bool {
+    let text = answer.bytes();
+    let place = |path: &[&str]| shallow::path(text, answer.error()?, path).ok().flatten();
+    let code = place(&["code"]).and_then(|place| std::str::from_utf8(answer.text(place)).ok()?.parse::<i32>().ok());
+    let supported = place(&["data", "supported"]).and_then(|list| shallow::elements(text, list)).unwrap_or_default();
+    code == Some(modern::code::UNSUPPORTED_VERSION)
+        && supported.into_iter().any(|version| shallow::string(text, version).is_some_and(|v| v == modern::VERSION))
 }
 
 /// Whether it still answers: any answer is a sign of life.

@@ -107,7 +107,7 @@ impl Server {
         let plain = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
         let marked = json!({"name": "marked", "inputSchema": {"type": "object", "properties": {
             "region": {"type": "string", "x-mcp-header": "Region"},
-            "n": {"type": "number", "x-mcp-header": "N"},
+            "n": {"type": "integer", "x-mcp-header": "N"},
             "deep": {"type": "object", "properties": {"flag": {"type": "boolean", "x-mcp-header": "Flag"}}}
         }}});
         let mut tools: Vec<Value> =
