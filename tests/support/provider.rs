@@ -78,6 +78,8 @@ struct State {
     listeners: Vec<modern::Listener>,
     /// Of a server that serves one era once it has begun: whether it is the modern one.
     locked: Option<bool>,
+    /// It has refused one request.
+    refused: bool,
 }
 
 /// One message, raw where it is echoed.

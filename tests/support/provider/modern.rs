@@ -68,6 +68,9 @@ impl Server {
             self.error(id, -32022, "connection is serving 2026-07-28");
         } else if meta[PROTOCOL] != VERSION || !meta[CAPABILITIES].is_object() {
             self.error(id, -32602, "params._meta lacks what every request bears");
+        } else if self.options.probe == Probe::Twice && !std::mem::replace(&mut self.lock().refused, true) {
+            let error = json!({"code": -32022, "message": "not yet", "data": {"supported": [VERSION]}});
+            self.write(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
         } else {
             self.modern(id, method, params, value);
         }
@@ -76,7 +79,7 @@ impl Server {
 
     fn odd_probe(self: &Arc<Self>, id: &str) -> bool {
         match self.options.probe {
-            Probe::Unknown => return false,
+            Probe::Unknown | Probe::Twice => return false,
             Probe::Error(code) => self.error(id, code, "no"),
             Probe::Silent => {}
             Probe::Garbage => self.answer(id, r#"{"supportedVersions":7}"#),

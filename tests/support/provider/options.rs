@@ -16,7 +16,7 @@ pub struct Options {
     pub refuse_envelope: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
     pub era: Era,
-    /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke`: what a legacy server does about `server/discover`.
+    /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
     pub probe: Probe,
     /// `--log-requests FILE`: appends the method of every message.
     pub log_requests: Option<PathBuf>,
@@ -63,6 +63,8 @@ pub enum Probe {
     Linger,
     /// Answers nothing from then on.
     Choke,
+    /// A modern server that refuses the first question, and says that it knows the revision.
+    Twice,
 }
 
 pub enum Handshake {
@@ -185,6 +187,7 @@ impl Probe {
             ("exit", _) => Self::Exit,
             ("linger", _) => Self::Linger,
             ("choke", _) => Self::Choke,
+            ("twice", _) => Self::Twice,
             _ => panic!("unknown probe {text}"),
         }
     }
