@@ -163,6 +163,20 @@ fn what_was_learned_is_remembered_for_the_same_provider() {
         );
         gateway.stop();
     }
+    // What a pin says otherwise is not remembered wrongly: listed first, then called.
+    let home = Home::new();
+    start(&home, &["--era", "both"], "", json!({})).stop();
+    for (pin, spoken, bad_marks) in
+        [("auto", VERSION, false), ("legacy", "2025-11-25", true), ("\"2026-07-28\"", VERSION, false)]
+    {
+        let gateway = start(&home, &["--era", "both"], &format!("protocol: {pin}"), json!({}));
+        assert_eq!(gateway.client.tools().contains(&"a__bad_mark".to_owned()), bad_marks, "{pin}");
+        assert_eq!(revision(&gateway), spoken, "{pin}");
+        let other = if pin == "legacy" { "\"2026-07-28\"" } else { "legacy" };
+        gateway.reload(&provider(&home, &["--era", "both"], &format!("protocol: {other}")));
+        assert_eq!(gateway.client.tools().contains(&"a__bad_mark".to_owned()), !bad_marks, "{other} after {pin}");
+        gateway.stop();
+    }
     // A server that has moved on to the other era alone is found all the same.
     let home = Home::new();
     let script = home.path("conf/server.sh");

@@ -1,7 +1,10 @@
 //! The two families of protocol revisions. An upstream has one from its handshake on, a client with every message.
 
-use super::Hello;
-use crate::wire::{Frame, modern, shallow};
+use super::{Catalogue, Hello};
+use crate::{
+    config::Protocol,
+    wire::{Frame, modern, shallow},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Era {
@@ -21,6 +24,17 @@ impl Era {
                 && shallow::path(request.bytes(), params, &["_meta", modern::key::VERSION]).is_ok_and(|p| p.is_some())
         });
         if names_version { Self::Modern } else { Self::Legacy }
+    }
+}
+
+impl Catalogue {
+    /// Whether it may be what a provider with this setting offers: what a tool looks like depends on the era.
+    pub(super) fn fits(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Auto => true,
+            Protocol::Legacy => self.hello.era() == Era::Legacy,
+            Protocol::Modern => self.hello.era() == Era::Modern,
+        }
     }
 }
 

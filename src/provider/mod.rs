@@ -167,7 +167,7 @@ impl Provider {
     /// A COLD provider: no I/O but the look at its remembered catalogue.
     pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
         let digest = digest(&spec);
-        let catalogue = ground.memory.recall(&digest).map(Arc::new);
+        let catalogue = ground.memory.recall(&digest).filter(|known| known.fits(spec.protocol)).map(Arc::new);
         Arc::new(Self {
             permits: spec.max_concurrency.map(|n| Semaphore::new(n as usize)),
             queued: AtomicUsize::new(0),
@@ -194,7 +194,7 @@ impl Provider {
     /// Takes the place of an older generation with the same launch: it offers the same things until it is asked again.
     pub fn inherit_catalogue(&self, older: &Provider) {
         if self.digest == older.digest && self.catalogue.load().is_none() {
-            self.catalogue.store(older.catalogue());
+            self.catalogue.store(older.catalogue().filter(|known| known.fits(self.spec.protocol)));
         }
     }
 
