@@ -156,9 +156,10 @@ impl Server {
             self.answer(id, &json!({"content": [{"type": "text", "text": text}]}).to_string());
             true
         };
+        // A question tells which call it is of, when that has said so.
+        let whom = value["arguments"]["nonce"].as_str().unwrap_or("Who are you?");
         let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
-        let question =
-            json!({"method": "elicitation/create", "params": {"message": "Who are you?", "requestedSchema": schema}});
+        let question = json!({"method": "elicitation/create", "params": {"message": whom, "requestedSchema": schema}});
         let (capability, question) = match name {
             "elicit" | "rounds" => ("elicitation", question),
             "sample" => {
