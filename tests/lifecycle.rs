@@ -136,7 +136,7 @@ fn a_crash_loop_backs_off_dies_and_is_revived_by_hangar_start() {
     let home = Home::new();
     let counter = home.path("logs/count");
     let args = ["--crash-starts", "3", "--counter", counter.to_str().unwrap()];
-    let gateway = Gateway::start(&home, &home.provider("a", &args, "max_consecutive_failures: 3"));
+    let gateway = Gateway::start(&home, &home.provider("a", &args, "protocol: legacy, max_consecutive_failures: 3"));
     let first = gateway.client.start_tool("a__echo", json!({})).error();
     assert!(first.contains("crashing at start 1") && first.contains("exited with code 9"), "{first}");
     let second = gateway.client.start_tool("a__echo", json!({})).error();
@@ -160,7 +160,7 @@ fn a_dead_provider_is_revived_by_a_call_after_the_back_off() {
     let home = Home::new();
     let counter = home.path("logs/count");
     let args = ["--crash-starts", "1", "--counter", counter.to_str().unwrap()];
-    let gateway = Gateway::start(&home, &home.provider("a", &args, "max_consecutive_failures: 1"));
+    let gateway = Gateway::start(&home, &home.provider("a", &args, "protocol: legacy, max_consecutive_failures: 1"));
     gateway.client.start_tool("a__echo", json!({})).error();
     assert_eq!(gateway.state("a"), "dead");
     eventually("the back-off is over", SOON, || {

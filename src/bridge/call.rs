@@ -62,6 +62,14 @@ impl Client for BridgedClient {
         self.client.has(feature)
     }
 
+    fn capabilities(&self) -> Bytes {
+        self.client.capabilities()
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        self.client.log_level()
+    }
+
     fn wants_log(&self, level: &str) -> bool {
         self.client.wants_log(level)
     }

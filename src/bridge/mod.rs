@@ -4,10 +4,15 @@
 //! A legacy upstream asks while the call runs (`elicitation/create`, `sampling/createMessage`). A modern client is answered
 //! `input_required` instead; the call is parked with what was asked, and the client's next request, which bears the answers and
 //! our `requestState`, goes on with it. `call` is such a call, `parking` keeps those that wait, `seal` makes their states.
+//!
+//! A modern upstream asks in its answer. A legacy client is asked for it while its call runs: `rounds`.
 
 mod call;
 mod parking;
+mod rounds;
 mod seal;
 
 pub use call::{Ask, BridgedCall, BridgedClient, Step};
 pub use parking::{NotResumed, Parking};
+pub use rounds::deliver;
+pub use seal::PREFIX as STATE_PREFIX;

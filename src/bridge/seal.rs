@@ -7,7 +7,8 @@ pub(super) type Handle = [u8; 16];
 /// What a state is bound to: the call that it may go on with.
 pub type Binding = [u8; 32];
 
-const PREFIX: &str = "hangar.1.";
+/// Of every state that a gateway has made.
+pub const PREFIX: &str = "hangar.1.";
 /// SHA-256's own.
 const BLOCK: usize = 64;
 

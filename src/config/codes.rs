@@ -66,6 +66,7 @@ codes! {
     CAPABILITY = "HGR0314", Partly, "no kernel capability";
     STOP_TIMES = "HGR0314", No, "stop times that are too long together";
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
+    PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";

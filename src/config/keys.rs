@@ -88,7 +88,6 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("file", "discovery", "", "provider discovery comes in a later version"),
     ("server", "expose", "search", "only `direct` is there so far"),
     ("server", "expose", "both", "only `direct` is there so far"),
-    ("provider", "protocol", "2026-07-28", "the 2026-07-28 revision comes in a later version"),
     ("provider", "sharing", "session", "one instance per client session comes in a later version"),
 ];
 

@@ -86,7 +86,7 @@ fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Op
         call_timeout: seconds("call_timeout_s", 60),
         drain_timeout: seconds("drain_timeout_s", 30),
         stop: stop_times(load, fields),
-        protocol: protocol(fields),
+        protocol: spoken(load, fields),
         sharing: if fields.word("sharing") == Some("session") { Sharing::Session } else { Sharing::Shared },
         tools: tools(load, fields),
         enabled,
@@ -312,6 +312,17 @@ fn stop_times(load: &mut Load<'_>, fields: &Fields) -> StopTimes {
         load.problem_of("stop", codes::STOP_TIMES, stop.at, message, None);
     }
     times
+}
+
+/// What a provider is spoken to in.
+fn spoken(load: &mut Load<'_>, fields: &Fields) -> Protocol {
+    let protocol = protocol(fields);
+    if let (Protocol::Modern, Some("sse"), Some(item)) = (protocol, fields.word("transport"), fields.get("protocol")) {
+        let message = "HTTP+SSE (`transport: sse`) is older than this revision and does not have it";
+        let help = "leave out `transport`, or `protocol`".to_owned();
+        load.problem_of("protocol", codes::PROTOCOL, item.at, message, Some(help));
+    }
+    protocol
 }
 
 fn protocol(fields: &Fields) -> Protocol {

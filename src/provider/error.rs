@@ -40,6 +40,9 @@ pub enum CallError {
     Timeout { provider: ProviderName, after: Duration },
     #[error("provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait")]
     Busy { provider: ProviderName, limit: u32, queued: usize },
+    /// It needs something of the client that it did not get.
+    #[error("provider \"{provider}\" needs {what} of this client to answer the call, and {why}")]
+    NoInput { provider: ProviderName, what: String, why: String },
     #[error("provider \"{provider}\": {error}")]
     Transport { provider: ProviderName, error: TransportError },
 }
@@ -55,6 +58,7 @@ impl CallError {
             Self::Cut { .. } => "provider_stopped",
             Self::Timeout { .. } => "timeout",
             Self::Busy { .. } => "provider_busy",
+            Self::NoInput { .. } => "input_not_given",
             Self::Transport { .. } => "transport_error",
         }
     }
@@ -68,6 +72,7 @@ impl CallError {
             | Self::Cut { provider, .. }
             | Self::Timeout { provider, .. }
             | Self::Busy { provider, .. }
+            | Self::NoInput { provider, .. }
             | Self::Transport { provider, .. } => provider,
         }
     }
@@ -79,10 +84,11 @@ impl CallError {
         }
     }
 
-    /// `upstream`: the provider's doing; `internal`: the gateway's or its operator's.
+    /// `client`: its doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } => "internal",
+            Self::NoInput { .. } => "client",
             _ => "upstream",
         }
     }

@@ -1,13 +1,12 @@
-//! From an open connection to an upstream that is known: `initialize`, then its lists.
-//!
-//! Era of this file: legacy (2024-11-05 to 2025-11-25).
+//! From an open connection to an upstream that is known: `initialize` (the legacy era, 2024-11-05 to 2025-11-25; see
+//! `negotiation` for the other), then its lists.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{CallError, Catalogue, Hello, Item, Listing, Upstream};
+use super::{CallError, Catalogue, Era, Hello, Item, Listing, Upstream, marks};
 use crate::wire::{Frame, Span, shallow};
 
 /// Offered first; an upstream may answer with any of [`LEGACY_VERSIONS`].
@@ -53,7 +52,8 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
         "capabilities": {"sampling": {}, "elicitation": {}},
         "clientInfo": {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")},
     });
-    let answer = upstream.request(METHOD, params.to_string().as_bytes())?.answer(within).await?;
+    let answer =
+        upstream.request_in(Era::Legacy, METHOD, params.to_string().as_bytes())?.quiet().answer(within).await?;
     let result = result_of(&answer, METHOD)?;
     let field = |key| shallow::get(answer.bytes(), result, key).ok().flatten();
     let version = field("protocolVersion").and_then(|place| shallow::string(answer.bytes(), place));
@@ -63,14 +63,10 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
     if !LEGACY_VERSIONS.contains(&&*version) {
         return Err(HandshakeError::Version(version.into_owned()));
     }
-    let object = |key| match field(key) {
-        Some(place) if answer.text(place).starts_with(b"{") => Bytes::copy_from_slice(answer.text(place)),
-        _ => Bytes::from_static(b"{}"),
-    };
     let hello = Hello {
         protocol_version: version.clone().into_owned(),
-        capabilities: object("capabilities"),
-        server_info: object("serverInfo"),
+        capabilities: object(&answer, field("capabilities")),
+        server_info: object(&answer, field("serverInfo")),
         instructions: field("instructions")
             .and_then(|place| shallow::string(answer.bytes(), place))
             .map(std::borrow::Cow::into_owned),
@@ -80,6 +76,14 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
     }
     upstream.notify("notifications/initialized", b"");
     Ok(hello)
+}
+
+/// An object of an answer, raw; `{}` for none.
+pub(super) fn object(answer: &Frame, place: Option<Span>) -> Bytes {
+    match place {
+        Some(place) if answer.text(place).starts_with(b"{") => Bytes::copy_from_slice(answer.text(place)),
+        _ => Bytes::from_static(b"{}"),
+    }
 }
 
 /// All lists that the upstream's capabilities promise.
@@ -118,6 +122,9 @@ pub(super) async fn list(
         };
         bytes += answer.bytes().len();
         read_page(&answer, result, listing, &mut items)?;
+        if upstream.era() == Era::Modern && listing == Listing::Tools {
+            items.retain(|tool| usable(upstream, tool));
+        }
         if items.len() > MAX_ITEMS {
             return Err(HandshakeError::TooMuch { method, limit: MAX_ITEMS, what: "entries" });
         }
@@ -152,8 +159,17 @@ fn read_page(answer: &Frame, result: Span, listing: Listing, items: &mut Vec<Ite
     Ok(())
 }
 
+/// A tool whose arguments cannot be repeated in headers as it demands must not be called, and is not listed.
+fn usable(upstream: &Upstream, tool: &Item) -> bool {
+    let outcome = marks(&tool.raw);
+    if let Err(why) = &outcome {
+        tracing::warn!(provider = %upstream.provider(), tool = tool.key, why, "a tool with an invalid x-mcp-header is left out");
+    }
+    outcome.is_ok()
+}
+
 /// The result of an answer, or the error that stands there instead.
-fn result_of(answer: &Frame, method: &'static str) -> Result<Span, HandshakeError> {
+pub(super) fn result_of(answer: &Frame, method: &'static str) -> Result<Span, HandshakeError> {
     if let Some(error) = answer.error() {
         let field = |key| shallow::get(answer.bytes(), error, key).ok().flatten();
         let code = field("code").and_then(|place| std::str::from_utf8(answer.text(place)).ok()?.parse().ok());

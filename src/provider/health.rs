@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, Catalogue, ListKind, Listing, Provider, StateEvent, Upstream, handshake};
+use super::{CallError, Catalogue, Era, ListKind, Listing, Provider, StateEvent, Upstream, handshake, negotiation};
 use crate::telemetry::{Event, StopReason};
 
 /// Longest a probe waits for its answer.
@@ -93,7 +93,9 @@ impl Provider {
     /// Gives the level that there is, whether this upstream logs or not.
     pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
         let level = (*self.ground.log_level.borrow())?;
-        if catalogue.hello.has(&["logging"])
+        // A modern upstream hears it with each request.
+        if upstream.era() == Era::Legacy
+            && catalogue.hello.has(&["logging"])
             && let Ok(call) = upstream.request("logging/setLevel", format!(r#"{{"level":"{level}"}}"#).as_bytes())
         {
             // Nobody waits for it: levels are filtered towards each client in any case.
@@ -170,5 +172,5 @@ impl Provider {
 
 /// Any answer is a sign of life, an error too: not every server knows `ping`.
 async fn probe(upstream: &std::sync::Arc<Upstream>, within: Duration) -> Result<(), CallError> {
-    upstream.request("ping", b"")?.answer(within).await.map(drop)
+    upstream.request(negotiation::sign_of_life(upstream.era()), b"")?.answer(within).await.map(drop)
 }

@@ -2,7 +2,10 @@
 
 use std::{
     future::{Future, pending},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,8 +13,13 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    CallError, Catalogue, Core, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, error::TAIL,
-    handshake, news::UpstreamNews, slot::SlotGuard, upstream::Ear,
+    CallError, Catalogue, Core, Era, Failure, HandshakeError, Provider, ProviderState, StateEvent, StopOrder, Upstream,
+    error::TAIL,
+    handshake,
+    negotiation::{self, Opening},
+    news::UpstreamNews,
+    slot::SlotGuard,
+    upstream::Ear,
 };
 use crate::{
     config::Launch,
@@ -26,6 +34,11 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(30);
 /// Longest that a start which was called off may take to get so far that it can be ended.
 const BIRTH: Duration = Duration::from_secs(30);
 
+/// Longest time between the failure of a handshake and the exit that was its reason.
+const EXIT_SEEN: Duration = Duration::from_millis(50);
+/// The same after a question that made it end.
+const PROBED_EXIT_SEEN: Duration = Duration::from_secs(2);
+
 /// The right to run an instance, from before it is opened until everything it started is gone.
 enum HeldSlot {
     #[expect(dead_code, reason = "held for its drop")]
@@ -39,6 +52,8 @@ enum HeldSlot {
 struct Stillborn {
     failure: Option<Failure>,
     connection: Option<Connection>,
+    /// It ended by itself when it was asked for its era.
+    of_probe: bool,
 }
 
 /// How a live instance came to its end.
@@ -67,7 +82,13 @@ impl Provider {
     pub(super) async fn life(self: Arc<Self>, attempt: u64) {
         let Some(slot) = self.take_slot().await else { return self.start_failed(attempt, None) };
         let started = Instant::now();
-        let ended = match self.bring_up().await {
+        let mut brought = self.bring_up(self.opening()).await;
+        if brought.as_ref().is_err_and(|stillborn| stillborn.of_probe) {
+            // Some servers end at a first word that they do not know. This one is not asked again.
+            self.probe_harms.store(true, Ordering::Relaxed);
+            brought = self.bring_up(self.opening()).await;
+        }
+        let ended = match brought {
             Ok((mut connection, upstream, catalogue)) => {
                 self.ready(&upstream, catalogue, started.elapsed());
                 match self.watch(&mut connection, &upstream).await {
@@ -113,48 +134,75 @@ impl Provider {
         }
     }
 
-    async fn bring_up(self: &Arc<Self>) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
+    /// What the next instance is told first.
+    fn opening(&self) -> Opening {
+        let known = self.catalogue().map(|catalogue| catalogue.hello.era());
+        let known = if self.probe_harms.load(Ordering::Relaxed) { Some(Era::Legacy) } else { known };
+        Opening::of(&self.spec, known)
+    }
+
+    async fn bring_up(self: &Arc<Self>, opening: Opening) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
         tokio::select! {
             prepared = transport::prepare(&self.name, &self.spec, &self.pulls) => {
                 prepared.map_err(|error| self.stillborn(error.to_string(), None))?;
             }
-            () = self.called_off() => return Err(Stillborn { failure: None, connection: None }),
+            () = self.called_off() => return Err(Stillborn { failure: None, connection: None, of_probe: false }),
         }
         let limit = self.spec.startup_timeout;
         let deadline = tokio::time::Instant::now() + limit;
         let news = Arc::new(UpstreamNews::new(self.name.clone(), self.ground.updates.clone()));
         let upstream = Upstream::new(self.name.clone(), self.output.clone(), self.ground.telemetry.clone(), news);
         let ear = Arc::new(Ear(upstream.clone()));
-        let opening = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
-        tokio::pin!(opening);
+        let born = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
+        tokio::pin!(born);
         let (opened, wanted) = tokio::select! {
-            opened = &mut opening => (Some(opened), true),
+            opened = &mut born => (Some(opened), true),
             () = sleep_until(deadline) => (None, true),
             () = self.called_off() => (None, false),
         };
         let Some(opened) = opened else {
             let failure = wanted.then(|| Failure { cause: not_ready(limit), output: self.output.tail(TAIL) });
-            return Err(Stillborn { failure, connection: self.half_open(opening).await });
+            let connection = self.half_open(born).await;
+            return Err(Stillborn { failure, connection, of_probe: false });
         };
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => return Err(self.stillborn(error.to_string(), None)),
         };
         upstream.connect(connection.link.clone());
+        let probing = AtomicBool::new(false);
         let greeting = async {
-            let hello = handshake::initialize(&upstream, limit).await?;
+            let hello = negotiation::greet(&upstream, opening, limit, &probing).await?;
+            probing.store(false, Ordering::Relaxed);
             handshake::catalogue(&upstream, hello, limit).await
         };
         let greeted = tokio::select! {
             biased;
             greeted = timeout_at(deadline, greeting) => greeted,
-            exit = &mut connection.exit => return Err(self.stillborn(format!("it {exit} before it was ready"), None)),
-            () = self.called_off() => return Err(Stillborn { failure: None, connection: Some(connection) }),
+            exit = &mut connection.exit => {
+                let stillborn = self.stillborn(format!("it {exit} before it was ready"), None);
+                return Err(Stillborn { of_probe: probing.into_inner(), ..stillborn });
+            }
+            () = self.called_off() => {
+                return Err(Stillborn { failure: None, connection: Some(connection), of_probe: false });
+            }
         };
         match greeted {
             Ok(Ok(catalogue)) => Ok((connection, upstream, catalogue)),
-            Ok(Err(error)) => Err(self.exit_or(error.cause(), connection).await),
-            Err(_) => Err(self.stillborn(not_ready(limit), Some(connection))),
+            Ok(Err(error)) => {
+                // Not answered at all: how it ended, if it has, decides whether it is started again.
+                let ends = !matches!(self.spec.launch, Launch::Remote(_)) && matches!(error, HandshakeError::Call(_));
+                let of_probe = probing.into_inner() && ends;
+                let patience = if of_probe { PROBED_EXIT_SEEN } else { EXIT_SEEN };
+                let stillborn = self.exit_or(error.cause(), connection, patience).await;
+                let of_probe = of_probe && stillborn.connection.is_none();
+                Err(Stillborn { of_probe, ..stillborn })
+            }
+            Err(_) => {
+                // The next one is not confused by a question that this one may have choked on.
+                self.probe_harms.fetch_or(probing.into_inner(), Ordering::Relaxed);
+                Err(self.stillborn(not_ready(limit), Some(connection)))
+            }
         }
     }
 
@@ -173,15 +221,15 @@ impl Provider {
     }
 
     /// A handshake fails first and the exit is seen a moment later when the upstream died of it: say the exit.
-    async fn exit_or(&self, cause: String, mut connection: Connection) -> Stillborn {
-        match tokio::time::timeout(Duration::from_millis(50), &mut connection.exit).await {
+    async fn exit_or(&self, cause: String, mut connection: Connection, within: Duration) -> Stillborn {
+        match tokio::time::timeout(within, &mut connection.exit).await {
             Ok(exit) => self.stillborn(format!("it {exit} before it was ready"), None),
             Err(_) => self.stillborn(cause, Some(connection)),
         }
     }
 
     fn stillborn(&self, cause: String, connection: Option<Connection>) -> Stillborn {
-        Stillborn { failure: Some(Failure { cause, output: self.output.tail(TAIL) }), connection }
+        Stillborn { failure: Some(Failure { cause, output: self.output.tail(TAIL) }), connection, of_probe: false }
     }
 
     fn ready(&self, upstream: &Arc<Upstream>, catalogue: Catalogue, took: Duration) {
@@ -236,6 +284,9 @@ impl Provider {
         let ends = CancellationToken::new();
         let _helpers = ends.clone().drop_guard();
         self.lives.spawn(ends.clone().run_until_cancelled_owned(self.clone().keep_probing(upstream.clone())));
+        if upstream.era() == Era::Modern {
+            self.lives.spawn(ends.clone().run_until_cancelled_owned(self.clone().keep_listening(upstream.clone())));
+        }
         self.lives.spawn(ends.run_until_cancelled_owned(self.clone().keep_catalogue(upstream.clone())));
         let order = loop {
             let wake_at = self.next_look();

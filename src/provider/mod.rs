@@ -4,13 +4,17 @@
 //! `life` starts and ends instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
 
 mod catalogue;
+mod era;
 mod error;
 mod globs;
 mod handshake;
 mod health;
 mod lease;
 mod life;
+mod listen;
+mod marks;
 mod memory;
+mod negotiation;
 mod news;
 mod relay;
 mod slot;
@@ -30,16 +34,18 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use catalogue::{Catalogue, Hello, Item, Listing, SharedCatalogue};
+pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;
 pub use handshake::{HandshakeError, LATEST_LEGACY, LEGACY_VERSIONS};
 pub use lease::Lease;
+pub use marks::{Mark, marks};
 pub use memory::{CatalogueMemory, digest};
 pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
 pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
-pub use upstream::{InFlight, Upstream};
+pub use upstream::{InFlight, Outgoing, Upstream};
 
 use crate::{
     config::{ProviderName, ProviderSpec},
@@ -96,6 +102,8 @@ pub struct Provider {
     output: Arc<OutputRing>,
     /// The image of the latest start.
     pub pulls: PullWatch,
+    /// An instance has ended, or fallen silent, when it was asked for its era; the next ones are greeted first.
+    probe_harms: AtomicBool,
     /// Set at its commit; until then it is a candidate that nobody is told about.
     in_force: AtomicBool,
     /// Fires once, at retirement.
@@ -159,7 +167,7 @@ impl Provider {
     /// A COLD provider: no I/O but the look at its remembered catalogue.
     pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
         let digest = digest(&spec);
-        let catalogue = ground.memory.recall(&digest).map(Arc::new);
+        let catalogue = ground.memory.recall(&digest).filter(|known| known.fits(spec.protocol)).map(Arc::new);
         Arc::new(Self {
             permits: spec.max_concurrency.map(|n| Semaphore::new(n as usize)),
             queued: AtomicUsize::new(0),
@@ -169,6 +177,7 @@ impl Provider {
             state: watch::Sender::new(ProviderState::Cold),
             wake: Notify::new(),
             pulls: PullWatch::new(None),
+            probe_harms: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),
@@ -185,7 +194,7 @@ impl Provider {
     /// Takes the place of an older generation with the same launch: it offers the same things until it is asked again.
     pub fn inherit_catalogue(&self, older: &Provider) {
         if self.digest == older.digest && self.catalogue.load().is_none() {
-            self.catalogue.store(older.catalogue());
+            self.catalogue.store(older.catalogue().filter(|known| known.fits(self.spec.protocol)));
         }
     }
 
@@ -203,6 +212,11 @@ impl Provider {
     /// From the live upstream, or remembered; `None`: never seen.
     pub fn catalogue(&self) -> Option<SharedCatalogue> {
         self.catalogue.load_full()
+    }
+
+    /// Of the live instance, or of the last one that was seen; legacy when none was.
+    pub fn era(&self) -> Era {
+        self.catalogue.load().as_ref().map(|catalogue| catalogue.hello.era()).unwrap_or_default()
     }
 
     /// Whether the `tools` filter lets `tool` (the upstream's own name) through.

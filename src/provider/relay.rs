@@ -25,6 +25,12 @@ pub trait Client: Send + Sync + 'static {
 
     fn has(&self, feature: ClientFeature) -> bool;
 
+    /// The features that it has, as it declared them: a raw JSON object.
+    fn capabilities(&self) -> Bytes;
+
+    /// The least severity that it has asked for, by name.
+    fn log_level(&self) -> Option<&'static str>;
+
     /// Whether a log message of this severity (`debug` ... `emergency`) is wanted.
     fn wants_log(&self, level: &str) -> bool;
 

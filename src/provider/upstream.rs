@@ -16,22 +16,28 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::{CallError, Caller, ClientId, UpstreamNews, error::TAIL};
+use super::{CallError, Caller, ClientId, Era, Mark, UpstreamNews, error::TAIL};
 use crate::{
     config::ProviderName,
     telemetry::Telemetry,
-    transport::{Close, Link, OutputRing, TransportError},
+    transport::{Close, Head, Link, OutputRing, TransportError},
     wire::{self, Frame, Splice, shallow},
 };
 
+mod envelope;
 mod inbound;
+mod listening;
 
 pub(super) use inbound::Ear;
+pub(super) use listening::{Heard, Listening};
 
 /// One connection's conversation.
 pub struct Upstream {
     provider: ProviderName,
     link: OnceLock<Arc<dyn Link>>,
+    era: OnceLock<Era>,
+    /// In the modern era: what is listened to.
+    pub(super) listening: Listening,
     ids: AtomicU64,
     table: Mutex<Table>,
     output: Arc<OutputRing>,
@@ -64,6 +70,21 @@ pub struct InFlight {
     upstream: Arc<Upstream>,
     reply: oneshot::Receiver<Result<Frame, CallError>>,
     done: bool,
+    quiet: bool,
+    /// Over HTTP dropping the exchange cancels it.
+    headed: bool,
+}
+
+/// A client's request on its way.
+pub struct Outgoing<'a> {
+    pub frame: &'a Frame,
+    /// Changes of `frame` beside the id, the progress token and what it says about its client.
+    pub edits: Splice<'a>,
+    pub caller: Caller,
+    /// What it names, as the upstream calls it.
+    pub name: &'a str,
+    /// Arguments that headers repeat.
+    pub marks: &'a [Mark],
 }
 
 impl Upstream {
@@ -76,6 +97,8 @@ impl Upstream {
         Arc::new(Self {
             provider,
             link: OnceLock::new(),
+            era: OnceLock::new(),
+            listening: Listening::default(),
             ids: AtomicU64::new(1),
             table: Mutex::default(),
             output,
@@ -86,7 +109,6 @@ impl Upstream {
         })
     }
 
-    /// The connection that this conversation runs on; once.
     /// The last rungs of the ladder, at once.
     pub(super) fn hurry(&self) {
         if let Some(link) = self.link.get() {
@@ -94,28 +116,58 @@ impl Upstream {
         }
     }
 
+    /// The connection that this conversation runs on; once.
     pub(super) fn connect(&self, link: Arc<dyn Link>) {
         // A second link would be a bug of the one caller; the first stays.
         let _ = self.link.set(link);
+    }
+
+    pub(super) fn provider(&self) -> &ProviderName {
+        &self.provider
     }
 
     pub fn pid(&self) -> Option<u32> {
         self.link.get().and_then(|link| link.pid())
     }
 
-    /// Passes a client's request on. `edits` are changes of `frame` beside the id and the progress token.
-    pub fn forward(
-        self: &Arc<Self>,
-        frame: &Frame,
-        mut edits: Splice<'_>,
-        caller: Caller,
-    ) -> Result<InFlight, CallError> {
+    /// What the handshake settled on; legacy until then.
+    pub fn era(&self) -> Era {
+        self.era.get().copied().unwrap_or_default()
+    }
+
+    pub(super) fn settle(&self, era: Era) {
+        // One handshake, one era.
+        let _ = self.era.set(era);
+    }
+
+    /// Whether the headers of a call repeat its arguments.
+    pub fn wants_marks(&self) -> bool {
+        self.era() == Era::Modern && self.link.get().is_some_and(|link| link.wants_heads())
+    }
+
+    /// Passes a client's request on.
+    pub fn forward(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<InFlight, CallError> {
+        let Outgoing { frame, mut edits, caller, name, marks } = outgoing;
+        let head = match self.era() {
+            Era::Legacy => {
+                for place in envelope::surplus(frame) {
+                    edits.replace(place, &b""[..]);
+                }
+                None
+            }
+            Era::Modern => {
+                if Era::of(frame) == Era::Legacy {
+                    envelope::introduce(frame, &caller, &mut edits);
+                }
+                Some(envelope::head(frame, name, marks))
+            }
+        };
         let token = frame.params().and_then(|params| {
             // A params object that names its token twice was refused by the front.
             shallow::path(frame.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
         });
         let progress = token.map(|place| frame.bytes().slice(place.range()));
-        self.submit(Some(caller), progress, |id| {
+        self.submit(Some(caller), progress, head, |id| {
             let number = id.to_string().into_bytes();
             if let Some(place) = token {
                 edits.replace(place, number.clone());
@@ -123,16 +175,23 @@ impl Upstream {
             if let Some(place) = frame.id_span() {
                 edits.replace(place, number);
             }
-            for place in envelope(frame) {
-                edits.replace(place, &b""[..]);
-            }
             edits.apply(frame.bytes()).into()
         })
     }
 
     /// A request of the gateway's own. `params` raw JSON, empty: none.
     pub fn request(self: &Arc<Self>, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
-        self.submit(None, None, |id| wire::request(id.to_string().as_bytes(), method, params))
+        self.request_in(self.era(), method, params)
+    }
+
+    /// [`Upstream::request`] while the era is still being found out.
+    pub(super) fn request_in(self: &Arc<Self>, era: Era, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
+        match era {
+            Era::Legacy => self.submit(None, None, None, |id| wire::request(id.to_string().as_bytes(), method, params)),
+            Era::Modern => self.submit(None, None, Some(envelope::bare_head(method)), |id| {
+                wire::request(id.to_string().as_bytes(), method, &envelope::own_params(params))
+            }),
+        }
     }
 
     /// Not answered. Lost when the connection is over.
@@ -147,9 +206,11 @@ impl Upstream {
         self: &Arc<Self>,
         caller: Option<Caller>,
         progress: Option<Bytes>,
+        head: Option<Head>,
         message: impl FnOnce(u64) -> Bytes,
     ) -> Result<InFlight, CallError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let headed = head.is_some();
         let (sender, reply) = oneshot::channel();
         {
             let mut table = self.table();
@@ -159,14 +220,20 @@ impl Upstream {
             table.pending.insert(id, Pending { reply: sender, caller, progress });
         }
         let sent = match self.link.get() {
-            Some(link) => link.send(wire::one_line(message(id)), Some(id)),
+            Some(link) => {
+                let message = wire::one_line(message(id));
+                match head {
+                    Some(head) => link.send_headed(message, Some(id), head),
+                    None => link.send(message, Some(id)),
+                }
+            }
             None => Err(TransportError::Closed),
         };
         if let Err(error) = sent {
             drop(self.take_pending(id));
             return Err(self.table().ended.clone().unwrap_or_else(|| self.transport_error(error)));
         }
-        Ok(InFlight { id, upstream: self.clone(), reply, done: false })
+        Ok(InFlight { id, upstream: self.clone(), reply, done: false, quiet: false, headed })
     }
 
     /// The connection is over, or is being closed: every call in flight, and every later one, gets `error`.
@@ -223,23 +290,25 @@ impl Upstream {
     }
 }
 
-/// What a modern client says about itself in each request. A legacy server heard it in the handshake, from us, and some
-/// refuse a request that bears it.
-fn envelope(frame: &Frame) -> Vec<wire::Span> {
-    /// Up to where some spell `\/`.
-    const SIGN: &[u8] = b"io.modelcontextprotocol";
-    const PREFIX: &[u8] = b"io.modelcontextprotocol/";
-    const KEYS: [&[u8]; 4] = [b"protocolVersion", b"clientCapabilities", b"clientInfo", b"logLevel"];
-    let Some(params) = frame.params().filter(|params| memchr::memmem::find(frame.text(*params), SIGN).is_some()) else {
-        return Vec::new();
-    };
-    let Ok(Some(meta)) = shallow::get(frame.bytes(), params, "_meta") else { return Vec::new() };
-    shallow::removals(frame.bytes(), meta, |key| {
-        key.as_bytes().strip_prefix(PREFIX).is_some_and(|key| KEYS.contains(&key))
-    })
-}
-
 impl InFlight {
+    /// Given up, it is not cancelled: the upstream may not know the request, or that it can be.
+    pub(super) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Our number for it.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The answer, however long it takes.
+    pub(super) async fn ended(&mut self) -> Result<Frame, CallError> {
+        let answer = (&mut self.reply).await;
+        self.done = true;
+        answer.unwrap_or_else(|_| Err(self.upstream.transport_error(TransportError::Closed)))
+    }
+
     /// The answer: a response frame with *our* id. Gives up after `within`, which cancels the call upstream.
     pub async fn answer(mut self, within: Duration) -> Result<Frame, CallError> {
         let provider = || self.upstream.provider.clone();
@@ -264,6 +333,9 @@ impl InFlight {
         }
         if let Some(link) = self.upstream.link.get() {
             link.abandon(self.id);
+            if self.quiet || (self.headed && link.wants_heads()) {
+                return;
+            }
         }
         let params = format!(r#"{{"requestId":{},"reason":{}}}"#, self.id, serde_json::Value::from(reason));
         self.upstream.notify("notifications/cancelled", params.as_bytes());

@@ -8,14 +8,17 @@ use std::{
 use super::{DeliveryError, Registry, Route, names};
 use crate::{
     config::ToolPrefix,
-    provider::{CallError, Caller, Listing, Provider},
+    provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
-    wire::{Frame, Span, Splice, shallow},
+    wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
 };
 
 /// How often a name is looked up again because its provider was retired in that very moment.
 const LOOKUPS: usize = 4;
+
+/// Calls that a modern upstream does not know: it is listened to instead.
+const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 
 /// What a call names.
 #[derive(Debug, Clone, Copy)]
@@ -73,12 +76,20 @@ impl Registry {
     async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
         let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
+        let (frame, name) = (delivery.frame, &*route.name);
+        if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
+            return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));
+        }
         let mut edits = Splice::new();
-        edits.replace(delivery.name_place, shallow::quote(&route.name));
-        let call =
-            lease.upstream.forward(delivery.frame, edits, delivery.caller.clone()).map_err(|error| (error, false))?;
+        edits.replace(delivery.name_place, shallow::quote(name));
+        let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
+        let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
+        let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
+        if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
+            lease.upstream.doubt_tools();
+        }
         Ok(answer)
     }
 
@@ -198,6 +209,16 @@ impl Registry {
     }
 }
 
+impl Route {
+    /// The arguments of a call that its headers have to repeat.
+    fn marks(&self, call: &Frame) -> Vec<Mark> {
+        let catalogue = self.provider.catalogue().filter(|_| call.method() == "tools/call");
+        let listed = catalogue.as_ref().and_then(|catalogue| catalogue.tool(&self.name));
+        // One that is invalid is not in the catalogue.
+        listed.and_then(|tool| marks(&tool.raw).ok()).unwrap_or_default()
+    }
+}
+
 /// A call that nobody waits for any more when this is dropped before it is over.
 struct Unfinished<'d> {
     registry: &'d Registry,
@@ -213,6 +234,11 @@ impl Drop for Unfinished<'_> {
             self.registry.account(self.delivery, self.route, CallOutcome::Cancelled, self.began);
         }
     }
+}
+
+fn error_code(answer: &Frame) -> Option<i32> {
+    let place = shallow::get(answer.bytes(), answer.error()?, "code").ok().flatten()?;
+    std::str::from_utf8(answer.text(place)).ok()?.parse().ok()
 }
 
 fn answer_outcome(answer: &Frame) -> CallOutcome {

@@ -1,17 +1,36 @@
 //! What a gateway that was killed leaves in the runtime directory, removed by whoever outlives it.
 
-use std::{fs, io, os::unix::net::UnixStream, path::Path};
+use std::{
+    fs, io,
+    os::unix::net::UnixStream,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use super::{
     connect::Lock,
     pid_file::{self, Found, PidFile},
 };
 
-/// `record`: where that gateway kept its facts. Nothing of one that lives is touched, and nothing of another one.
+/// A process that is killed hangs up first and lets go of its locks a moment later.
+const DYING: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// `record`: where that gateway, which is gone or about to be, kept its facts. Nothing of one that lives is touched, and
+/// nothing of another one. Blocks for 1 s at most.
 pub fn clear_after(record: &Path) {
     // Who has none says `-`, which may be a file of the server's.
-    if !record.is_absolute() || !matches!(pid_file::look(record), Ok(Found::Stale(_))) {
+    if !record.is_absolute() {
         return;
+    }
+    let until = Instant::now() + DYING;
+    loop {
+        match pid_file::look(record) {
+            Ok(Found::Stale(_)) => break,
+            Ok(Found::Held(_)) if Instant::now() < until => sleep(LOOK_EVERY),
+            _ => return,
+        }
     }
     remove_dead(&record.with_extension("sock"));
     let stem = record.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();

@@ -10,9 +10,9 @@ use super::{
     session::{LEVELS, MAX_SUBSCRIPTIONS},
 };
 use crate::{
-    bridge::Parking,
+    bridge::{self, Parking},
     config::Protocol,
-    provider::{Caller, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -144,7 +144,10 @@ impl Gateway {
     pub(super) async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
         let uri = self.string(frame, &["uri"])?;
         let to = Address::Listed(Listing::Resources, &uri.text);
-        let (answer, route) = self.delivered(frame, to, uri.place, caller).await?;
+        let (mut answer, route) = self.delivered(frame, to, uri.place, caller).await?;
+        if route.provider.era() == Era::Modern && Era::of(frame) == Era::Legacy {
+            answer = legacy_code(answer);
+        }
         if *route.name == *uri.text {
             return Ok(answer.with_id(frame.id()));
         }
@@ -227,7 +230,7 @@ impl Gateway {
     ) -> Result<(Frame, crate::registry::Route), Refusal> {
         self.refuse_double_token(frame)?;
         let delivery = Delivery { frame, to, name_place, caller, timeout: None };
-        self.registry.deliver(delivery).await.map_err(|error| Refusal::undelivered(error, to))
+        bridge::deliver(&self.registry, delivery).await.map_err(|error| Refusal::undelivered(error, to))
     }
 
     /// A token spelled twice could mean one call to us and another to the upstream.
@@ -285,6 +288,19 @@ impl Refusal {
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
             DeliveryError::Call(call) => Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) },
         }
+    }
+}
+
+/// What is not there has a code of its own in the legacy era.
+fn legacy_code(answer: Frame) -> Frame {
+    let text = answer.bytes();
+    let place = answer.error().and_then(|error| shallow::get(text, error, "code").ok().flatten());
+    match place.filter(|place| answer.text(*place) == code::INVALID_PARAMS.to_string().as_bytes()) {
+        Some(place) => {
+            let not_found = code::RESOURCE_NOT_FOUND.to_string().into_bytes();
+            Frame::parse(Splice::new().replace(place, not_found).apply(text).into()).unwrap_or(answer)
+        }
+        None => answer,
     }
 }
 

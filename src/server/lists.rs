@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Session, Sessions, dispatch::listed_uris};
 use crate::{
     config::ProviderName,
-    provider::{CatalogueNews, Listing, ResourceUpdate},
+    provider::{CatalogueNews, Era, Listing, ResourceUpdate},
     registry::Registry,
     wire::{self, Splice, shallow},
 };
@@ -99,6 +99,9 @@ fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName
     let mut wanted = BTreeSet::new();
     sessions.each(|session| wanted.extend(session.subscriptions()));
     let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
+    if upstream.era() == Era::Modern {
+        return upstream.listen_to(own);
+    }
     for uri in own {
         let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
         if let Ok(call) = upstream.request("resources/subscribe", &params) {

@@ -26,5 +26,5 @@ pub use clients::ConnectClients;
 pub use connect::{Carried, CarriedRecord, ConnectFront};
 pub use dispatch::Gateway;
 pub use lists::{News, keep_clients_informed};
-pub use session::{Era, Greeting, LEVELS, Session, SessionRecord};
+pub use session::{Greeting, LEVELS, Session, SessionRecord};
 pub use sessions::{SessionKey, Sessions};

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::modern::{self, Listen};
 use crate::{
-    provider::{CatalogueNews, Client, ClientFeature, ClientId, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
+    provider::{CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
     wire::{Frame, Span, shallow},
 };
 
@@ -27,6 +27,8 @@ pub struct SessionRecord {
     client_name: String,
     client_version: String,
     features: u8,
+    #[serde(default)]
+    declared: String,
     log_level: u8,
     subscriptions: Vec<String>,
 }
@@ -35,17 +37,10 @@ pub struct SessionRecord {
 const NOT_LISTED: u64 = u64::MAX;
 /// Resources that one client may be subscribed to.
 pub const MAX_SUBSCRIPTIONS: usize = 1000;
+/// Bytes kept of how a client declares one feature.
+const LONGEST_DECLARATION: usize = 256;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
-
-/// The two families of protocol revisions. Modern sessions last as long as their one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Era {
-    /// `initialize`, sessions, server-to-client requests: 2024-11-05 to 2025-11-25.
-    Legacy,
-    /// Every request for itself: 2026-07-28.
-    Modern,
-}
 
 /// From the client's `initialize`.
 #[derive(Debug)]
@@ -55,6 +50,8 @@ pub struct Greeting {
     pub client_name: Box<str>,
     pub client_version: Box<str>,
     features: u8,
+    /// The same as it was declared, a raw JSON object.
+    declared: Box<[u8]>,
 }
 
 pub struct Session {
@@ -128,6 +125,7 @@ impl Session {
             client_name: info.map(|info| clipped(text, info, "name")).unwrap_or_default(),
             client_version: info.map(|info| clipped(text, info, "version")).unwrap_or_default(),
             features: features(text, capabilities),
+            declared: declared(text, capabilities),
         };
         let _ = session.greeting.set(greeting);
         if let Some(level) = level {
@@ -158,6 +156,7 @@ impl Session {
             client_name: greeting.client_name.to_string(),
             client_version: greeting.client_version.to_string(),
             features: greeting.features,
+            declared: String::from_utf8_lossy(&greeting.declared).into_owned(),
             log_level: self.log_level.load(Ordering::Relaxed),
             subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
         })
@@ -166,8 +165,15 @@ impl Session {
     /// The client of an earlier life. It is told that every list may be another one now.
     pub fn resumed(record: SessionRecord) -> Arc<Self> {
         let session = Self::new(CatalogueNews::default());
-        let SessionRecord { protocol_version, client_name, client_version, features, log_level, subscriptions } =
-            record;
+        let SessionRecord {
+            protocol_version,
+            client_name,
+            client_version,
+            features,
+            declared,
+            log_level,
+            subscriptions,
+        } = record;
         // A version that this program does not know any more: the client is where it would be after `initialize`.
         let known = LEGACY_VERSIONS.into_iter().find(|known| *known == protocol_version);
         let _ = session.greeting.set(Greeting {
@@ -176,6 +182,7 @@ impl Session {
             client_name: client_name.into_boxed_str(),
             client_version: client_version.into_boxed_str(),
             features,
+            declared: declared.into_bytes().into_boxed_slice(),
         });
         session.log_level.store(log_level, Ordering::Relaxed);
         session.inner().subscriptions.extend(subscriptions.into_iter().map(String::into_boxed_str));
@@ -194,6 +201,7 @@ impl Session {
             client_name: info.map(|info| clipped(text, info, "name")).unwrap_or_default(),
             client_version: info.map(|info| clipped(text, info, "version")).unwrap_or_default(),
             features: place(&["capabilities"]).map(|declared| features(text, declared)).unwrap_or_default(),
+            declared: place(&["capabilities"]).map(|place| declared(text, place)).unwrap_or_default(),
         };
         self.greeting.set(greeting).is_ok()
     }
@@ -346,6 +354,22 @@ fn features(text: &[u8], capabilities: Span) -> u8 {
     FEATURES.iter().map(|(feature, key)| u8::from(declared(key)) << (*feature as u8)).sum()
 }
 
+/// The features alone. One that is declared at great length is declared in short.
+fn declared(text: &[u8], capabilities: Span) -> Box<[u8]> {
+    let mut found: Vec<(&str, &[u8])> = Vec::new();
+    for (_, key) in FEATURES {
+        if let Ok(Some(place)) = shallow::get(text, capabilities, key) {
+            let raw = place.of(text);
+            let fits = raw.len() <= LONGEST_DECLARATION && raw.starts_with(b"{");
+            found.push((key, if fits { raw } else { b"{}" }));
+        }
+    }
+    match found.as_slice() {
+        [] => Box::default(),
+        found => [b"{", shallow::members(found).as_slice(), b"}"].concat().into_boxed_slice(),
+    }
+}
+
 /// How a client declares each feature.
 const FEATURES: [(ClientFeature, &str); 3] = [
     (ClientFeature::Sampling, "sampling"),
@@ -360,6 +384,17 @@ impl Client for Session {
 
     fn has(&self, feature: ClientFeature) -> bool {
         self.greeting.get().is_some_and(|greeting| greeting.features & (1 << feature as u8) != 0)
+    }
+
+    fn capabilities(&self) -> Bytes {
+        match self.greeting.get().map(|greeting| &*greeting.declared) {
+            None | Some([]) => Bytes::from_static(b"{}"),
+            Some(declared) => Bytes::copy_from_slice(declared),
+        }
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        LEVELS.get(usize::from(Session::log_level(self)?)).copied()
     }
 
     fn wants_log(&self, level: &str) -> bool {

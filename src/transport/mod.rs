@@ -60,6 +60,16 @@ pub trait Link: Send + Sync + 'static {
     /// not a byte was sent.
     fn send(&self, message: Bytes, request: Option<u64>) -> Result<(), TransportError>;
 
+    /// [`Link::send`] in the era without sessions: over HTTP `head` goes along, and no session.
+    fn send_headed(&self, message: Bytes, request: Option<u64>, _head: Head) -> Result<(), TransportError> {
+        self.send(message, request)
+    }
+
+    /// Whether [`Link::send_headed`] makes a difference: an HTTP link. There a dropped exchange is a cancelled one.
+    fn wants_heads(&self) -> bool {
+        false
+    }
+
     /// Nobody waits for the answer to `id` any more: an HTTP link drops that exchange. stdio: nothing to do.
     fn abandon(&self, id: u64);
 
@@ -71,6 +81,16 @@ pub trait Link: Send + Sync + 'static {
 
     /// The upstream's own process (not the shim's), where there is one and it is known.
     fn pid(&self) -> Option<u32>;
+}
+
+/// What the headers of a message of the era without sessions repeat of its body. Not encoded yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Head {
+    pub method: Box<str>,
+    /// What it names, as the upstream calls it.
+    pub name: Option<Box<str>>,
+    /// `Mcp-Param-*`: the part after the second dash, and the value.
+    pub params: Vec<(Box<str>, Box<str>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod compose;
 mod frame;
 pub mod hello;
 mod lines;
+pub mod modern;
 mod scan;
 pub mod shallow;
 

@@ -133,6 +133,20 @@ pub fn quote(text: &str) -> Vec<u8> {
     serde_json::to_vec(text).unwrap_or_default()
 }
 
+/// `"key":value,"key":value`; values raw JSON.
+pub fn members(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (key, value) in fields {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        out.extend(quote(key));
+        out.push(b':');
+        out.extend_from_slice(value);
+    }
+    out
+}
+
 /// Replaces places of a text. Every byte outside of them is copied.
 #[derive(Debug, Default)]
 pub struct Splice<'a> {
@@ -155,11 +169,14 @@ impl<'a> Splice<'a> {
 
     /// Puts `key: value` in front of the other fields of the object at `object`.
     pub fn add_field(&mut self, text: &[u8], object: Span, key: &str, value: &[u8]) -> &mut Self {
+        self.add_fields(text, object, &[(key, value)])
+    }
+
+    /// [`Splice::add_field`] of several, in this order. Once for an object.
+    pub fn add_fields(&mut self, text: &[u8], object: Span, added: &[(&str, &[u8])]) -> &mut Self {
         let empty = fields(text, object).is_none_or(|fields| fields.is_empty());
-        let mut with = quote(key);
-        with.push(b':');
-        with.extend_from_slice(value);
-        if !empty {
+        let mut with = members(added);
+        if !empty && !added.is_empty() {
             with.push(b',');
         }
         self.insert(object.start + 1, with)

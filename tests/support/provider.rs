@@ -4,7 +4,7 @@
 //! called. Everything a call carries is echoed byte for byte, so that a test can see whether a gateway changed it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, BufRead, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
@@ -17,6 +17,8 @@ use serde_json::{Value, json, value::RawValue};
 mod catalogue;
 #[path = "provider/life.rs"]
 mod life;
+#[path = "provider/modern.rs"]
+mod modern;
 #[path = "provider/options.rs"]
 mod options;
 #[path = "provider/tools.rs"]
@@ -71,6 +73,13 @@ struct State {
     deaf: bool,
     log_level: Option<String>,
     subscribed: Vec<String>,
+    /// Ids of requests of the modern era that are not answered yet.
+    modern: HashSet<String>,
+    listeners: Vec<modern::Listener>,
+    /// Of a server that serves one era once it has begun: whether it is the modern one.
+    locked: Option<bool>,
+    /// It has refused one request.
+    refused: bool,
 }
 
 /// One message, raw where it is echoed.
@@ -98,6 +107,7 @@ impl Server {
     }
 
     fn receive(self: &Arc<Self>, line: &str) {
+        self.log_request(line);
         let Ok(message) = serde_json::from_str::<Incoming<'_>>(line) else {
             return self.error("null", -32700, "parse error");
         };
@@ -114,6 +124,9 @@ impl Server {
         let value: Value = serde_json::from_str(params).unwrap_or_default();
         if self.options.refuse_envelope && params.contains("io.modelcontextprotocol") {
             return self.error(id, -32600, "this connection serves the handshake protocol era");
+        }
+        if self.in_modern_era(id, method, params, &value) {
+            return;
         }
         let result = match method {
             "initialize" => return self.initialize(id, &value),
@@ -185,6 +198,7 @@ impl Server {
         if method == "notifications/cancelled"
             && let Ok(cancelled) = serde_json::from_str::<Cancelled<'_>>(params)
         {
+            self.stop_listening(cancelled.id.get());
             self.lock().cancelled.push(cancelled.id.get().to_owned());
             self.changed.notify_all();
         }
@@ -212,6 +226,7 @@ impl Server {
     }
 
     fn answer(&self, id: &str, result: &str) {
+        let result = self.completed(id, result);
         self.write(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
     }
 

@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "remote/mcp.rs"]
 mod mcp;
+#[path = "remote/modern.rs"]
+mod modern;
 
 use mcp::{initialized, result};
 
@@ -35,6 +37,9 @@ use mcp::{initialized, result};
 struct Args {
     #[arg(long, value_enum, default_value = "streamable")]
     mode: Mode,
+    /// The protocol revisions it serves.
+    #[arg(long, value_enum, default_value = "legacy")]
+    era: Era,
     /// How a plain answer is sent.
     #[arg(long, value_enum, default_value = "json")]
     answer: Answer,
@@ -71,6 +76,13 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Era {
+    Legacy,
+    Modern,
+    Both,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Answer {
     Json,
     Sse,
@@ -89,6 +101,7 @@ struct Server {
     headers: Mutex<BTreeMap<String, String>>,
     /// Open GET streams.
     listeners: Mutex<Vec<Out>>,
+    modern_listeners: Mutex<Vec<modern::Listener>>,
     /// Requests of ours that wait for the client's answer, by id.
     waiting: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     /// What a stream that ended early goes on with, by event id: polls still to come, the response.
@@ -120,6 +133,7 @@ async fn main() -> anyhow::Result<()> {
         counts: Mutex::default(),
         headers: Mutex::default(),
         listeners: Mutex::default(),
+        modern_listeners: Mutex::default(),
         waiting: Mutex::default(),
         resumable: Mutex::default(),
         lost: Mutex::default(),
@@ -226,6 +240,10 @@ impl Server {
             return (StatusCode::BAD_REQUEST, "no JSON").into_response();
         };
         let method = message["method"].as_str().unwrap_or_default().to_owned();
+        self.count(&format!("method {method}"));
+        if self.args.era == Era::Modern || (self.args.era == Era::Both && modern::speaks(&message)) {
+            return self.modern(headers, &message).await;
+        }
         if method == "initialize" {
             return self.initialize(&message);
         }

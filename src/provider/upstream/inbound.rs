@@ -4,9 +4,9 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Pending, Table, Upstream};
+use super::{Pending, Table, Upstream, envelope, listening};
 use crate::{
-    provider::{Caller, ClientFeature, news::ListKind},
+    provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
     wire::{self, Frame, FrameKind, Splice, code, shallow},
 };
@@ -71,12 +71,16 @@ impl Ear {
     fn notification(&self, frame: &Frame, answering: Option<u64>) {
         let upstream = &self.0;
         match frame.method() {
+            listening::ACKNOWLEDGED => upstream.listening.acknowledged(frame),
             "notifications/progress" => self.progress(frame),
             "notifications/message" => self.log(frame, answering),
             "notifications/tools/list_changed" => upstream.news.list_changed(ListKind::Tools),
             "notifications/prompts/list_changed" => upstream.news.list_changed(ListKind::Prompts),
             "notifications/resources/list_changed" => upstream.news.list_changed(ListKind::Resources),
-            "notifications/resources/updated" => upstream.news.resource_updated(frame.clone()),
+            "notifications/resources/updated" => upstream.news.resource_updated(match upstream.era() {
+                Era::Legacy => frame.clone(),
+                Era::Modern => Frame::parse(envelope::unmarked(frame).into_owned().into()).unwrap_or(frame.clone()),
+            }),
             // Of a request of its own. The client's answer, if one comes, is dropped upstream; nothing to pass on yet.
             "notifications/cancelled" => {}
             _ => match self.belongs_to(answering, None) {
@@ -126,6 +130,11 @@ impl Ear {
     }
 
     fn request(&self, frame: Frame, answering: Option<u64>) {
+        if self.0.era() == Era::Modern {
+            let message = "revision 2026-07-28 has no requests from servers to clients; what is needed is asked for in the \
+                           answer (resultType input_required)";
+            return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, message, None));
+        }
         let feature = match frame.method() {
             "ping" => return self.reply(wire::result(frame.id(), b"{}")),
             "sampling/createMessage" => ClientFeature::Sampling,

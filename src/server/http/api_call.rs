@@ -17,6 +17,7 @@ use super::{
     refusal::{Refusal, json_response},
 };
 use crate::{
+    bridge,
     provider::{Caller, Client, ClientFeature, ClientId, Relay},
     registry::{Address, Delivery, DeliveryError},
     wire::{self, Frame, shallow},
@@ -54,7 +55,7 @@ pub(super) async fn call(
     let caller = Caller { client: Arc::new(Nobody), relay: Relay::new().0 };
     let to = Address::Tool { provider: provider.name.as_str(), tool: &tool };
     let registry = &front.state.gateway.registry;
-    match registry.deliver(Delivery { frame: &frame, to, name_place, caller, timeout }).await {
+    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place, caller, timeout }).await {
         Ok((answer, _)) => result(&answer),
         Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
         Err(error @ DeliveryError::Unknown { .. }) => {
@@ -89,6 +90,14 @@ impl Client for Nobody {
 
     fn has(&self, _: ClientFeature) -> bool {
         false
+    }
+
+    fn capabilities(&self) -> bytes::Bytes {
+        bytes::Bytes::from_static(b"{}")
+    }
+
+    fn log_level(&self) -> Option<&'static str> {
+        None
     }
 
     fn wants_log(&self, _: &str) -> bool {

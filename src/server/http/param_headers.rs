@@ -5,11 +5,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 
 use super::Front;
 use crate::{
-    provider::Listing,
-    wire::{Frame, Span, shallow},
+    provider::{Listing, marks},
+    wire::Frame,
 };
 
-const MARK: &str = "x-mcp-header";
 const PREFIX: &str = "mcp-param-";
 
 /// A header's value: as it stands, or `=?base64?...?=`. An `Err`: it is marked as encoded, and is not.
@@ -27,11 +26,9 @@ pub(super) fn check(front: &Front, headers: &HeaderMap, frame: &Frame, tool: &st
     let Some(route) = index.route(Listing::Tools, tool) else { return Ok(()) };
     let Some(catalogue) = route.provider.catalogue() else { return Ok(()) };
     let Some(item) = catalogue.tool(&route.name) else { return Ok(()) };
-    for (argument, header) in wanted(&item.raw) {
-        let said = frame
-            .params()
-            .and_then(|params| shallow::path(frame.bytes(), params, &["arguments", &argument]).ok().flatten());
-        let said = said.and_then(|place| spelled(frame.bytes(), place));
+    // A tool with marks that make no sense is nobody's to check.
+    for mark in marks(&item.raw).unwrap_or_default() {
+        let (said, header, argument) = (mark.value(frame), &mark.header, mark.path.join("."));
         let name = format!("{PREFIX}{}", header.to_ascii_lowercase());
         let mut values = headers.get_all(&name).iter();
         let given = match (values.next(), values.next()) {
@@ -50,32 +47,6 @@ pub(super) fn check(front: &Front, headers: &HeaderMap, frame: &Frame, tool: &st
     Ok(())
 }
 
-/// Arguments that have a header, and its name, as the tool's input schema says.
-fn wanted(tool: &[u8]) -> Vec<(String, String)> {
-    if memchr::memmem::find(tool, MARK.as_bytes()).is_none() {
-        return Vec::new();
-    }
-    let whole = shallow::root(tool).ok();
-    let properties =
-        whole.and_then(|tool_at| shallow::path(tool, tool_at, &["inputSchema", "properties"]).ok().flatten());
-    let fields = properties.and_then(|place| shallow::fields(tool, place)).unwrap_or_default();
-    let marked = fields.into_iter().filter_map(|field| {
-        let mark = shallow::get(tool, field.value, MARK).ok().flatten()?;
-        Some((field.key.into_owned(), shallow::string(tool, mark)?.into_owned()))
-    });
-    marked.collect()
-}
-
-/// An argument as a header spells it: text, or a number, `true` or `false` as they stand. `None` for null and anything else.
-fn spelled(text: &[u8], place: Span) -> Option<String> {
-    if let Some(string) = shallow::string(text, place) {
-        return Some(string.into_owned());
-    }
-    let raw = place.of(text);
-    let plain = !matches!(raw.first(), Some(b'{' | b'[' | b'"' | b'n') | None);
-    plain.then(|| String::from_utf8_lossy(raw).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,13 +61,5 @@ mod tests {
         for bad in ["=?base64?SGVsbG8?=", "=?base64?SGVs!!!bG8=?=", "=?base64?====?=", "=?base64?/w==?="] {
             assert_eq!(decode(bad), Err(()), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_schema_says_which_arguments_have_headers() {
-        let tool =
-            br#"{"name":"t","inputSchema":{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"b":{}}}}"#;
-        assert_eq!(wanted(tool), [("region".to_owned(), "Region".to_owned())]);
-        assert!(wanted(br#"{"name":"t"}"#).is_empty());
     }
 }

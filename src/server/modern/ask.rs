@@ -8,8 +8,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bridge::{BridgedCall, BridgedClient, Step},
-    provider::{Caller, Client as _, ClientFeature, Relay},
+    bridge::{BridgedCall, BridgedClient, STATE_PREFIX, Step},
+    provider::{Caller, Client as _, ClientFeature, Era, Listing, Relay},
+    registry::Address,
     server::{
         Gateway, Session,
         dispatch::{Answer, Refusal},
@@ -37,6 +38,10 @@ impl Gateway {
     pub(super) async fn askable(self: &Arc<Self>, client: &Arc<Session>, frame: &Frame, relay: &Relay) -> Answer {
         let binding = binding(frame);
         let mut call = match field(frame, STATE) {
+            // The upstream's own, if it is one that makes any.
+            Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(frame).await => {
+                self.begin_askable(client, frame)
+            }
             None => self.begin_askable(client, frame),
             Some(place) => {
                 let state = shallow::string(frame.bytes(), place);
@@ -61,6 +66,25 @@ impl Gateway {
             }
             Step::InputRequired(requests) => self.input_required(frame, call, &requests, &binding),
         }
+    }
+
+    fn is_ours(&self, frame: &Frame, state: wire::Span) -> bool {
+        shallow::string(frame.bytes(), state).is_some_and(|state| state.starts_with(STATE_PREFIX))
+    }
+
+    /// Whether the upstream of a call speaks for itself in this era.
+    async fn may_be_upstreams(&self, frame: &Frame) -> bool {
+        let (listing, key) = match frame.method() {
+            "tools/call" => (Listing::Tools, "name"),
+            "prompts/get" => (Listing::Prompts, "name"),
+            _ => (Listing::Resources, "uri"),
+        };
+        let Some(name) = field(frame, key).and_then(|place| shallow::string(frame.bytes(), place)) else {
+            return false;
+        };
+        let Ok(route) = self.registry.route(Address::Listed(listing, &name)).await else { return false };
+        // Known for certain only while it lives; one that does not start says so to the call.
+        route.provider.be_ready().await.is_err() || route.provider.era() == Era::Modern
     }
 
     fn begin_askable(self: &Arc<Self>, client: &Arc<Session>, frame: &Frame) -> BridgedCall {

@@ -6,6 +6,7 @@
 mod backoff;
 mod client;
 mod exchanges;
+mod headed;
 mod listen;
 mod peek;
 mod reply;

@@ -24,11 +24,13 @@ use super::{
     session::{Session, Sessions},
     sse::Decoded,
 };
-use crate::transport::{Close, Connection, Exit, ExitCause, Inbound, Link, MAX_MESSAGE, OutputRing, TransportError};
+use crate::transport::{
+    Close, Connection, Exit, ExitCause, Head, Inbound, Link, MAX_MESSAGE, OutputRing, TransportError,
+};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-const JSON_OR_EVENTS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+pub(super) const JSON_OR_EVENTS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Of a POST that nobody waits for: a notification, an answer to the upstream.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,6 +104,23 @@ impl Link for Streamable {
             }
         });
         Ok(())
+    }
+
+    fn send_headed(&self, message: Bytes, request: Option<u64>, head: Head) -> Result<(), TransportError> {
+        // The one notification of that era is a cancellation, and the dropped exchange has said it.
+        let Some(id) = request else { return Ok(()) };
+        let remote = self.remote.clone();
+        let permit = remote.exchanges.admit(request)?;
+        self.remote.exchanges.spawn(permit, async move {
+            if let Err(error) = remote.ask_headed(message, id, &head).await {
+                remote.inbound.failed(Some(id), error);
+            }
+        });
+        Ok(())
+    }
+
+    fn wants_heads(&self) -> bool {
+        true
     }
 
     fn abandon(&self, id: u64) {
@@ -289,7 +308,7 @@ impl Remote {
         }
     }
 
-    fn no_answer(&self, said: Option<String>) -> TransportError {
+    pub(super) fn no_answer(&self, said: Option<String>) -> TransportError {
         let said = said.map(|s| format!(": {}", reply::printable(&self.http.redact(&s)))).unwrap_or_default();
         TransportError::Io(format!("the upstream's reply does not answer this request{said}"))
     }
@@ -336,7 +355,7 @@ impl Remote {
         Err(TransportError::Io(format!("{ended}; it could not be resumed: {refusal}")))
     }
 
-    async fn pass_on(&self, events: &mut Events, id: u64) -> Result<Ended, TransportError> {
+    pub(super) async fn pass_on(&self, events: &mut Events, id: u64) -> Result<Ended, TransportError> {
         loop {
             match events.next().await {
                 Ok(Some(Decoded::Event(event))) => {
@@ -389,7 +408,7 @@ fn not_renewed(error: TransportError) -> TransportError {
     }
 }
 
-enum Ended {
+pub(super) enum Ended {
     Answered,
     Early(TransportError),
 }

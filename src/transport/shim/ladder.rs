@@ -72,8 +72,15 @@ impl Ladder {
         }
     }
 
-    /// Returns when the server and everything below it is gone (or cannot be ended).
-    pub(super) fn run(mut self) -> Option<ExitStatus> {
+    /// Returns when the server and everything below it is gone (or cannot be ended): how the server ended, and whether the
+    /// gateway is gone, too.
+    pub(super) fn run(mut self) -> (Option<ExitStatus>, bool) {
+        let status = self.climb();
+        self.listen();
+        (status, !self.control_open)
+    }
+
+    fn climb(&mut self) -> Option<ExitStatus> {
         loop {
             if self.reap() == Below::None {
                 return self.status;

@@ -87,12 +87,13 @@ fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match Server::start(&arguments) {
         Ok((server, signals)) => {
-            let status = ladder::Ladder::new(server, arguments.times, signals).run();
+            let (status, deserted) = ladder::Ladder::new(server, arguments.times, signals).run();
             if let Some(aftermath) = arguments.aftermath() {
                 aftermath.clear(status.is_some_and(|status| status.code().is_some()));
             }
-            // Nothing, as long as that gateway lives.
-            runtime_dir::clear_after(&arguments.record);
+            if deserted {
+                runtime_dir::clear_after(&arguments.record);
+            }
             exit_code(status)
         }
         Err(Unstarted { code, text, control }) => {

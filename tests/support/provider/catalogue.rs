@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::options::{List, Options};
+use super::{
+    modern,
+    options::{Era, List, Options},
+};
 
 /// Name, description, properties of the input.
 const TOOLS: &[(&str, &str)] = &[
@@ -55,6 +58,9 @@ pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Valu
             })
         })
         .collect();
+    if options.era != Era::Legacy {
+        all.extend(modern::marked_tools());
+    }
     match options.list {
         List::Normal => {}
         List::Endless => return Ok(json!({"tools": [], "nextCursor": "again"})),

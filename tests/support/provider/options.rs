@@ -14,6 +14,12 @@ pub struct Options {
     pub list: List,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
+    /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
+    pub era: Era,
+    /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
+    pub probe: Probe,
+    /// `--log-requests FILE`: appends the method of every message.
+    pub log_requests: Option<PathBuf>,
     /// `--start-delay MS`: before anything is read.
     pub start_delay: Duration,
     /// `--handshake exit[:CODE] | hang | error`.
@@ -35,6 +41,30 @@ pub struct Options {
     pub pids: Option<PathBuf>,
     /// `--lifetime S`: nothing that a failed test leaves behind lives longer.
     pub lifetime: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Era {
+    Legacy,
+    Modern,
+    Both,
+    Locked,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    Unknown,
+    Error(i32),
+    Silent,
+    Garbage,
+    Noise,
+    Exit,
+    /// Closes its stdout and ends a moment later.
+    Linger,
+    /// Answers nothing from then on.
+    Choke,
+    /// A modern server that refuses the first question, and says that it knows the revision.
+    Twice,
 }
 
 pub enum Handshake {
@@ -84,6 +114,9 @@ impl Options {
                 "--page-size" => options.page_size = number(&value()),
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
+                "--era" => options.era = Era::parse(&value()),
+                "--probe" => options.probe = Probe::parse(&value()),
+                "--log-requests" => options.log_requests = Some(value().into()),
                 "--start-delay" => options.start_delay = Duration::from_millis(number(&value()) as u64),
                 "--handshake" => options.handshake = Handshake::parse(&value()),
                 "--ignore-eof" => options.ignore_eof = true,
@@ -112,6 +145,9 @@ impl Default for Options {
             page_size: 0,
             list: List::Normal,
             refuse_envelope: false,
+            era: Era::Legacy,
+            probe: Probe::Unknown,
+            log_requests: None,
             start_delay: Duration::ZERO,
             handshake: Handshake::Normal,
             ignore_eof: false,
@@ -124,6 +160,35 @@ impl Default for Options {
             log_starts: None,
             pids: None,
             lifetime: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Era {
+    fn parse(text: &str) -> Self {
+        match text {
+            "legacy" => Self::Legacy,
+            "modern" => Self::Modern,
+            "both" => Self::Both,
+            "locked" => Self::Locked,
+            _ => panic!("unknown era {text}"),
+        }
+    }
+}
+
+impl Probe {
+    fn parse(text: &str) -> Self {
+        match text.split_once(':').unwrap_or((text, "0")) {
+            ("unknown", _) => Self::Unknown,
+            ("error", code) => Self::Error(code.parse().expect("a code")),
+            ("silent", _) => Self::Silent,
+            ("garbage", _) => Self::Garbage,
+            ("noise", _) => Self::Noise,
+            ("exit", _) => Self::Exit,
+            ("linger", _) => Self::Linger,
+            ("choke", _) => Self::Choke,
+            ("twice", _) => Self::Twice,
+            _ => panic!("unknown probe {text}"),
         }
     }
 }

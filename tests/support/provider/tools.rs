@@ -38,6 +38,8 @@ struct Job {
     raw: String,
     arguments: Value,
     progress_token: Option<String>,
+    /// It does not want to hear log messages.
+    silent: bool,
 }
 
 pub fn call(server: &Arc<Server>, id: &str, params: &str) {
@@ -51,6 +53,7 @@ pub fn call(server: &Arc<Server>, id: &str, params: &str) {
         arguments: serde_json::from_str(&raw).unwrap_or_default(),
         raw,
         progress_token: call.meta.and_then(|m| m.progress_token).map(|t| t.get().to_owned()),
+        silent: crate::modern::silent(params),
         name: call.name,
     };
     match job.name.as_str() {
@@ -113,7 +116,7 @@ impl Job {
                 self.text("wrote to standard error");
             }
             "log" => {
-                for i in 0..self.number("n") {
+                for i in 0..if self.silent { 0 } else { self.number("n") } {
                     let message = json!({"level": "info", "logger": "test", "data": format!("message {i}")});
                     self.server.notify("notifications/message", &message.to_string());
                 }
@@ -121,7 +124,10 @@ impl Job {
             }
             "add_tool" | "remove_tool" => self.change_tools(),
             "update_resource" => {
-                self.server.notify("notifications/resources/updated", &json!({"uri": self.string("uri")}).to_string());
+                let params = json!({"uri": self.string("uri")});
+                if !self.server.tell("notifications/resources/updated", params.clone()) {
+                    self.server.notify("notifications/resources/updated", &params.to_string());
+                }
                 self.text("updated");
             }
             "cancelled" => {
@@ -241,6 +247,8 @@ impl Job {
             }
         }
         self.text("changed");
-        self.server.notify("notifications/tools/list_changed", "{}");
+        if !self.server.tell("notifications/tools/list_changed", json!({})) {
+            self.server.notify("notifications/tools/list_changed", "{}");
+        }
     }
 }

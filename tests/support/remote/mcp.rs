@@ -17,6 +17,10 @@ impl Server {
 
     pub(crate) async fn answer(&self, message: &Value, out: &Out) -> Value {
         let (name, args) = (message["params"]["name"].as_str().unwrap_or_default(), &message["params"]["arguments"]);
+        if message["method"] == "tools/list" {
+            let tools = ["echo", "stats"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            return result(message, json!({"tools": tools}));
+        }
         let text = match name {
             "echo" => args["text"].as_str().unwrap_or_default().to_owned(),
             "pid" => std::process::id().to_string(),
