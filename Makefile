@@ -48,6 +48,7 @@ bench-smoke: ## the same, unoptimised and once each: proves that the benchmarks 
 integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar
 	integration/run
+	integration/modern
 
 storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'

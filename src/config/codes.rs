@@ -63,10 +63,10 @@ codes! {
     ADDRESS = "HGR0311", Partly, "a bad host, address or origin";
     BAD_TEXT = "HGR0312", Partly, "a text that is empty or has characters it cannot have";
     MEMORY = "HGR0313", Partly, "a bad amount of memory";
-    CAPABILITY = "HGR0314", Partly, "no kernel capability";
     STOP_TIMES = "HGR0314", No, "stop times that are too long together";
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
+    CAPABILITY = "HGR0317", Partly, "no kernel capability";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";
@@ -83,5 +83,16 @@ pub(super) fn stage(code: Code) -> &'static str {
             Some(b"02") => "normalize",
             _ => "validate",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_stands_for_one_thing_and_they_stand_in_order() {
+        let codes: Vec<_> = CODES.iter().map(|(code, ..)| *code).collect();
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
     }
 }
