@@ -99,14 +99,8 @@ impl Gateway {
         }
         let result = json!({
             "protocolVersion": version,
-            "capabilities": {
-                "tools": {"listChanged": true},
-                "prompts": {"listChanged": true},
-                "resources": {"subscribe": true, "listChanged": true},
-                "logging": {},
-                "completions": {},
-            },
-            "serverInfo": {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")},
+            "capabilities": capabilities(),
+            "serverInfo": server_info(),
             "instructions": lists::instructions(&self.registry),
         });
         Ok(wire::result(frame.id(), result.to_string().as_bytes()))
@@ -252,6 +246,21 @@ impl Gateway {
             None => Err(Refusal::new(code::INVALID_PARAMS, format!("\"params.{key}\" is not a string"))),
         }
     }
+}
+
+/// What the gateway offers, in either era: whatever its providers have is passed on.
+pub(super) fn capabilities() -> serde_json::Value {
+    json!({
+        "tools": {"listChanged": true},
+        "prompts": {"listChanged": true},
+        "resources": {"subscribe": true, "listChanged": true},
+        "logging": {},
+        "completions": {},
+    })
+}
+
+pub(super) fn server_info() -> serde_json::Value {
+    json!({"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")})
 }
 
 /// A string of a request and where it stands.

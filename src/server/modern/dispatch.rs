@@ -11,7 +11,7 @@ use crate::{
     provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
-        dispatch::{Answer, Refusal},
+        dispatch::{Answer, Refusal, capabilities, server_info},
         lists,
     },
     wire::{self, Frame, code},
@@ -79,17 +79,11 @@ impl Gateway {
         let result = json!({
             "resultType": "complete",
             "supportedVersions": versions(),
-            "capabilities": {
-                "tools": {"listChanged": true},
-                "prompts": {"listChanged": true},
-                "resources": {"subscribe": true, "listChanged": true},
-                "logging": {},
-                "completions": {},
-            },
+            "capabilities": capabilities(),
             "instructions": lists::instructions(&self.registry),
             "ttlMs": 0,
             "cacheScope": "private",
-            "_meta": {key::SERVER: {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")}},
+            "_meta": {key::SERVER: server_info()},
         });
         wire::result(frame.id(), result.to_string().as_bytes())
     }
