@@ -52,6 +52,7 @@ use crate::{
     server::{ConnectClients, Gateway, News, Sessions, http::HttpState},
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
     transport::Marker,
+    wire::hex,
 };
 
 /// How long the last log lines may take to be written.
@@ -217,10 +218,8 @@ fn resume(
     if state.generation_id.is_empty() {
         return None;
     }
-    let known = state
-        .sessions
-        .into_iter()
-        .filter_map(|(key, record)| Some((handover::from_hex(&key)?.try_into().ok()?, record)));
+    let known =
+        state.sessions.into_iter().filter_map(|(key, record)| Some((hex::decode(&key)?.try_into().ok()?, record)));
     let known: Vec<_> = known.collect();
     let sessions_resumed = known.len();
     sessions.resume(known);

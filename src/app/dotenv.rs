@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::state_dir;
-use crate::{config::DotenvRead, reload::DotenvReport};
+use crate::{config::DotenvRead, reload::DotenvReport, wire::hex};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Marks {
@@ -32,9 +32,6 @@ impl Marks {
 }
 
 fn digests(salt: &str, read: &DotenvRead) -> BTreeMap<String, String> {
-    let digest = |value: &str| {
-        let bytes = Sha256::new().chain_update(salt).chain_update(value).finalize();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let digest = |value: &str| hex::encode(Sha256::new().chain_update(salt).chain_update(value).finalize());
     read.vars.iter().map(|(name, value)| (name.clone(), digest(value.expose()))).collect()
 }

@@ -11,14 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     dotenv::Marks,
-    handover::{self, Handover, State},
+    handover::{Handover, State},
     listeners,
     restart::NextLife,
     running::{Kept, Running, Tasks, Verdict},
     service_manager,
     signals::{Sent, Signal},
 };
-use crate::{provider::Client as _, server::Phase, wire};
+use crate::{
+    provider::Client as _,
+    server::Phase,
+    wire::{self, hex},
+};
 
 /// The whole stop, everything included. CONTRACT section 7.
 const STOP_LIMIT: Duration = Duration::from_secs(45);
@@ -157,7 +161,7 @@ impl Running {
             sender_pid: sent.pid,
             sender_uid: sent.uid,
             activated: kept.http.is_some() && self.wanted.is_none(),
-            sessions: self.state.sessions.records().into_iter().map(|(key, r)| (handover::to_hex(&key), r)).collect(),
+            sessions: self.state.sessions.records().into_iter().map(|(key, r)| (hex::encode(key), r)).collect(),
             stdio,
             variables: Some(Marks::of(&self.state.reload.variables())),
             connected: Vec::new(),

@@ -19,7 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::{
     ServeOptions,
     daemon::{self, Door, DoorKept},
-    handover::{self, ClientRecord},
+    handover::ClientRecord,
     listeners::{AdminSocket, Http, SocketFile},
     pid_files::PidFiles,
     restart::{self, NextLife, Refusal},
@@ -34,6 +34,7 @@ use crate::{
         http::{self, HttpState, Listener},
         stdio::{Ends, Wire},
     },
+    wire::hex,
 };
 
 pub(super) struct Running {
@@ -277,13 +278,13 @@ async fn stdio_client(state: Arc<HttpState>, wanted: bool, earlier: Option<Clien
         Some(record) => Session::resumed(record),
         None => Session::new(*gateway.registry.ground.catalogue_news.borrow()),
     };
-    let unread = handover::from_hex(&unread).unwrap_or_default();
+    let unread = hex::decode(&unread).unwrap_or_default();
     match stdio::wire() {
         Ok((input, output)) => {
             state.sessions.keep(session.clone());
             let wire = Wire { input, output, gone: stdio::gone() };
             let unread = server::stdio::serve(gateway, session.clone(), wire, Bytes::from(unread), ends).await;
-            ClientRecord { session: session.record(), unread: handover::to_hex(&unread) }
+            ClientRecord { session: session.record(), unread: hex::encode(&unread) }
         }
         Err(error) => {
             tracing::error!(%error, "stdin or stdout cannot be used");

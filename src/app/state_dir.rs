@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::lives::Lives;
+use crate::wire::hex;
 
 #[derive(Debug, Clone)]
 pub struct StateDir(Option<PathBuf>);
@@ -102,5 +103,5 @@ pub fn random_id() -> String {
         bytes[..4].copy_from_slice(&std::process::id().to_le_bytes());
         bytes[8..].copy_from_slice(&fastrand::u64(..).to_le_bytes());
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }

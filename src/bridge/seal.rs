@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::wire::hex;
+
 /// Of a parked call: random, used once.
 pub(super) type Handle = [u8; 16];
 /// What a state is bound to: the call that it may go on with.
@@ -24,19 +26,13 @@ impl Seal {
     }
 
     pub(super) fn seal(&self, handle: &Handle, binding: &Binding) -> String {
-        format!("{PREFIX}{}.{}", hex(handle), hex(&self.mac(handle, binding)))
+        format!("{PREFIX}{}.{}", hex::encode(handle), hex::encode(self.mac(handle, binding)))
     }
 
     /// `None`: it is not ours, or was changed, or belongs to another call.
     pub(super) fn open(&self, state: &str, binding: &Binding) -> Option<Handle> {
         let (handle, _) = state.strip_prefix(PREFIX)?.split_once('.')?;
-        if handle.len() != 2 * size_of::<Handle>() {
-            return None;
-        }
-        let mut bytes = Handle::default();
-        for (byte, pair) in bytes.iter_mut().zip(handle.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
+        let bytes: Handle = hex::decode(handle)?.try_into().ok()?;
         // The whole text is compared, so that there is one spelling of a state. Without regard to where they differ.
         let wanted = self.seal(&bytes, binding);
         let same =
@@ -50,10 +46,6 @@ impl Seal {
         let inner = Sha256::new().chain_update(padded(0x36)).chain_update(handle).chain_update(binding).finalize();
         Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -86,7 +78,7 @@ mod tests {
         // From another implementation: key "Jefe", 48 zero bytes.
         let mut key = [0; BLOCK];
         key[..4].copy_from_slice(b"Jefe");
-        let mac = hex(&Seal(key).mac(&[0; 16], &[0; 32]));
+        let mac = hex::encode(Seal(key).mac(&[0; 16], &[0; 32]));
         assert_eq!(mac, "60339d578972dfddb5c74c6657a78f4bb56a24a18058f453f298eae317306f25");
     }
 }

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{Catalogue, Hello, Item, Listing};
-use crate::{config::ProviderSpec, wire::shallow};
+use crate::{
+    config::ProviderSpec,
+    wire::{hex, shallow},
+};
 
 /// Changes when the layout of the files does.
 const FORMAT: &str = "1";
@@ -98,7 +101,7 @@ pub fn digest(spec: &ProviderSpec) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     });
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 fn render(catalogue: &Catalogue) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::wire::hex;
+
 pub const SEPARATOR: &str = "__";
 /// Longest name of a listed tool or prompt; what clients take at the least.
 pub const MAX_NAME: usize = 64;
@@ -16,7 +18,7 @@ pub fn flat(provider: &str, name: &str) -> String {
     if full.chars().count() <= MAX_NAME {
         return full;
     }
-    let digest: String = Sha256::digest(full.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(Sha256::digest(full.as_bytes()).get(..4).unwrap_or_default());
     let head: String = full.chars().take(MAX_NAME - SUFFIX).collect();
     format!("{head}_{digest}")
 }

@@ -1,11 +1,13 @@
 //! JSON-RPC over raw bytes: the envelope is read, a few places are changed, everything else is copied.
 //!
-//! `scan` finds places, `shallow` looks one level in and splices, `frame` is one message, `compose` writes our own.
+//! `scan` finds places, `shallow` looks one level in and splices, `frame` is one message, `compose` writes our own, `hex` is for
+//! bytes where only text may stand.
 //! `hello` is what is said first on the connect socket.
 
 mod compose;
 mod frame;
 pub mod hello;
+pub mod hex;
 mod lines;
 pub mod modern;
 mod scan;

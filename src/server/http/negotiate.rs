@@ -6,6 +6,7 @@ use super::refusal::McpRefusal;
 use crate::{
     provider::LEGACY_VERSIONS,
     server::{SessionKey, modern},
+    wire::hex,
 };
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -81,28 +82,12 @@ pub(super) fn missing_session() -> McpRefusal {
     McpRefusal::new(StatusCode::BAD_REQUEST, message)
 }
 
-fn parse_key(hex: &[u8]) -> Option<SessionKey> {
-    let mut key = SessionKey::default();
-    if hex.len() != 2 * key.len() {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(hex.chunks_exact(2)) {
-        // `from_str_radix` would take a sign.
-        if !pair.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
+fn parse_key(digits: &[u8]) -> Option<SessionKey> {
+    hex::decode(digits)?.try_into().ok()
 }
 
 pub(super) fn show_key(key: &SessionKey) -> String {
-    use std::fmt::Write;
-    key.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(key)
 }
 
 #[cfg(test)]

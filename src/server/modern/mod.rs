@@ -1,7 +1,7 @@
 //! The modern era, revision 2026-07-28: no handshake and no session; every request says who asks and what it can do.
 //!
-//! `introduction` reads that, `dispatch` serves, `ask` is for calls that need their client, `listen` is the one long request, `finish` makes an answer a modern one. What
-//! HTTP headers say beside the body is checked by the HTTP front.
+//! `introduction` reads that, `dispatch` serves, `ask` is for calls that need their client, `listen` is the one long request,
+//! `finish` makes an answer a modern one. What HTTP headers say beside the body is checked by the HTTP front.
 
 mod ask;
 mod dispatch;

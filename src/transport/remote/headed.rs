@@ -50,13 +50,7 @@ impl Remote {
                     Ended::Early(why) => Err(why),
                 }
             }
-            Kind::Json => {
-                let json = reply::body(&self.http, response).await?;
-                let fits = peek::answers(&json, id);
-                let said = if fits { None } else { peek::error_without_id(&json) };
-                self.inbound.message(json, Some(id));
-                if fits { Ok(()) } else { Err(self.no_answer(said)) }
-            }
+            Kind::Json => self.take_json(response, id).await,
             Kind::Other => Err(reply::unexpected(&self.http, response).await),
         }
     }

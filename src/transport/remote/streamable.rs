@@ -293,13 +293,7 @@ impl Remote {
     async fn take_answer(&self, response: Response, id: u64, session: &Session) -> Result<(), TransportError> {
         match reply::kind(response.headers()) {
             Kind::Events => self.follow(response, id, session).await,
-            Kind::Json => {
-                let json = reply::body(&self.http, response).await?;
-                let fits = peek::answers(&json, id);
-                let said = if fits { None } else { peek::error_without_id(&json) };
-                self.inbound.message(json, Some(id));
-                if fits { Ok(()) } else { Err(self.no_answer(said)) }
-            }
+            Kind::Json => self.take_json(response, id).await,
             Kind::Other if response.status() == StatusCode::ACCEPTED => {
                 let detail = Some("took the request as a notification and gives no answer".into());
                 Err(TransportError::Http { status: 202, detail, retry_after: None })
@@ -308,7 +302,16 @@ impl Remote {
         }
     }
 
-    pub(super) fn no_answer(&self, said: Option<String>) -> TransportError {
+    /// One message, which should be the answer to `id`.
+    pub(super) async fn take_json(&self, response: Response, id: u64) -> Result<(), TransportError> {
+        let json = reply::body(&self.http, response).await?;
+        let fits = peek::answers(&json, id);
+        let said = if fits { None } else { peek::error_without_id(&json) };
+        self.inbound.message(json, Some(id));
+        if fits { Ok(()) } else { Err(self.no_answer(said)) }
+    }
+
+    fn no_answer(&self, said: Option<String>) -> TransportError {
         let said = said.map(|s| format!(": {}", reply::printable(&self.http.redact(&s)))).unwrap_or_default();
         TransportError::Io(format!("the upstream's reply does not answer this request{said}"))
     }
