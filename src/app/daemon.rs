@@ -15,13 +15,13 @@ use std::{
 
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
-use tokio::{net::UnixListener, sync::watch, time::timeout};
+use tokio::{net::UnixListener, time::timeout};
 
 use super::{ServeError, ServeOptions, handover::Handover, listeners::SocketFile};
 use crate::{
     registry::Registry,
     runtime_dir::{self, Lock},
-    server::Carried,
+    server::{Carried, ConnectClients},
 };
 
 /// Names of descriptors in a [`Handover`].
@@ -186,7 +186,8 @@ pub(super) fn tell_failure(code: u8, message: String) {
 
 /// Resolves when nobody has been connected for `daemon.idle_exit_s`. A client that comes at that very moment is not
 /// greeted, and looks for another gateway.
-pub(super) async fn idle(registry: Arc<Registry>, mut clients: watch::Receiver<usize>) {
+pub(super) async fn idle(registry: Arc<Registry>, connected: Arc<ConnectClients>) {
+    let mut clients = connected.count();
     let mut first = true;
     let mut alone_since = Instant::now();
     loop {
@@ -202,7 +203,8 @@ pub(super) async fn idle(registry: Arc<Registry>, mut clients: watch::Receiver<u
         let configured = registry.snapshot().config.daemon.idle_exit;
         let longest = if first { configured.max(FIRST_CLIENT) } else { configured };
         let left = longest.saturating_sub(alone_since.elapsed());
-        if left.is_zero() {
+        // Decided where clients join, so that none is greeted by a gateway that is about to leave.
+        if left.is_zero() && connected.close_if_alone() {
             tracing::info!(idle_s = longest.as_secs_f64(), "daemon_idle");
             return;
         }

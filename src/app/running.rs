@@ -191,7 +191,7 @@ impl Running {
     async fn until_told(&self, signals: &mut mpsc::Receiver<Sent>, hangups: &Notify, client: &mut Service) -> End {
         // The check of a restart that was asked for; meanwhile everything goes on.
         let mut checking: Option<(Check, Sent)> = None;
-        let deserted = daemon::idle(self.gateway.registry.clone(), self.state.clients.count());
+        let deserted = daemon::idle(self.gateway.registry.clone(), self.state.clients.clone());
         let mut deserted = std::pin::pin!(deserted);
         loop {
             let checked = async {

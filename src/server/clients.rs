@@ -22,6 +22,8 @@ pub struct ConnectClients {
 struct Connected {
     clients: BTreeMap<u64, ConnectClient>,
     joined: u64,
+    /// The gateway leaves because nobody is there; whoever comes now is not greeted, and finds the next one.
+    closed: bool,
 }
 
 struct ConnectClient {
@@ -56,14 +58,25 @@ impl ConnectClients {
         Arc::new(Self { connected: Mutex::default(), count: watch::Sender::default(), telemetry })
     }
 
-    pub(super) fn join(self: &Arc<Self>, session: Arc<Session>, visitor: Visitor) -> Joined {
+    /// `None`: the gateway is leaving.
+    pub(super) fn join(self: &Arc<Self>, session: Arc<Session>, visitor: Visitor) -> Option<Joined> {
         let client = ConnectClient { session, visitor };
         let mut connected = self.connected();
+        if connected.closed {
+            return None;
+        }
         connected.joined += 1;
         let number = connected.joined;
         connected.clients.insert(number, client);
         self.tell(&connected);
-        Joined { clients: self.clone(), number }
+        Some(Joined { clients: self.clone(), number })
+    }
+
+    /// Nobody joins any more. `false`: somebody is there, and all stays as it is.
+    pub fn close_if_alone(&self) -> bool {
+        let mut connected = self.connected();
+        connected.closed |= connected.clients.is_empty();
+        connected.closed
     }
 
     pub(super) fn count_mismatch(&self) {

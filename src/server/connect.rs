@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     ConnectClients, Gateway, Phase, Session, SessionRecord,
-    clients::Visitor,
+    clients::{Joined, Visitor},
     stdio,
     stdio::{Ends, Wire},
 };
@@ -131,6 +131,17 @@ impl ConnectFront {
             tracing::debug!(peer_pid = pid, "connect_client_without_hello");
             return;
         };
+        // One that is greeted has joined: the gateway does not leave for want of clients then.
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(hello.pid);
+        let visitor = Visitor::new(&hello, pid);
+        let session = Session::new(*self.gateway.registry.ground.catalogue_news.borrow());
+        let joined = match hello.protocol == PROTOCOL {
+            true => match self.clients.join(session.clone(), visitor.clone()) {
+                Some(joined) => Some(joined),
+                None => return,
+            },
+            false => None,
+        };
         let mine = Hello::own(Role::Daemon, Some(&self.generation_id));
         if stream.write_all(&mine.line()).await.is_err() {
             return;
@@ -147,10 +158,8 @@ impl ConnectFront {
             );
         }
         // The client says why to its user.
-        if hello.protocol == PROTOCOL {
-            let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(hello.pid);
-            let session = Session::new(*self.gateway.registry.ground.catalogue_news.borrow());
-            self.session(stream, session, Bytes::new(), Visitor::new(&hello, pid)).await;
+        if let Some(joined) = joined {
+            self.session(stream, session, Bytes::new(), visitor, joined).await;
         }
     }
 
@@ -163,14 +172,24 @@ impl ConnectFront {
             None => Session::new(*self.gateway.registry.ground.catalogue_news.borrow()),
         };
         match stream {
-            Ok(stream) => self.session(stream, session, unread.into(), visitor).await,
+            Ok(stream) => {
+                // Of a gateway that has just begun: it is not leaving.
+                let Some(joined) = self.clients.join(session.clone(), visitor.clone()) else { return };
+                self.session(stream, session, unread.into(), visitor, joined).await;
+            }
             Err(error) => tracing::warn!(%error, "connect_client_lost"),
         }
     }
 
-    async fn session(&self, stream: UnixStream, session: Arc<Session>, unread: Bytes, visitor: Visitor) {
+    async fn session(
+        &self,
+        stream: UnixStream,
+        session: Arc<Session>,
+        unread: Bytes,
+        visitor: Visitor,
+        joined: Joined,
+    ) {
         let Some(key) = self.gateway.sessions.open_connected(session.clone()) else { return };
-        let joined = self.clients.join(session.clone(), visitor.clone());
         let carrying = stream.as_fd().try_clone_to_owned();
         match wire(stream) {
             Ok(wire) => {
