@@ -113,7 +113,7 @@ async fn ask(caller: &Caller, questions: &[Question]) -> Result<Vec<u8>, (String
     let answers = questions.iter().map(|question| async {
         let lacks = |why: &str| (question.method.clone(), why.to_owned());
         let answer = tokio::select! {
-            answer = caller.client.ask(&question.request, &caller.relay) => answer.map_err(|_| lacks("the client went away"))?,
+            answer = caller.client.ask(&question.request, &caller.relay).answer => answer.map_err(|_| lacks("the client went away"))?,
             () = caller.relay.closed() => return Err(lacks("the client went away")),
             () = tokio::time::sleep(WAIT) => return Err(lacks("the client did not answer within 10 minutes")),
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ProviderState;
+use super::{ClientFeature, ProviderState};
 use crate::{config::ProviderName, telemetry::CallOutcome, transport::TransportError};
 
 /// Lines of the provider's own output that go into an error.
@@ -43,6 +43,9 @@ pub enum CallError {
     /// It needs something of the client that it did not get.
     #[error("provider \"{provider}\" needs {what} of this client to answer the call, and {why}")]
     NoInput { provider: ProviderName, what: String, why: String },
+    /// The same, of a client that says with each request what it can be asked for.
+    #[error("provider \"{provider}\" needs {} of this client to answer the call, which its request does not declare", .feature.as_str())]
+    MissingCapability { provider: ProviderName, feature: ClientFeature },
     #[error("provider \"{provider}\": {error}")]
     Transport { provider: ProviderName, error: TransportError },
 }
@@ -59,6 +62,7 @@ impl CallError {
             Self::Timeout { .. } => "timeout",
             Self::Busy { .. } => "provider_busy",
             Self::NoInput { .. } => "input_not_given",
+            Self::MissingCapability { .. } => "missing_capability",
             Self::Transport { .. } => "transport_error",
         }
     }
@@ -73,6 +77,7 @@ impl CallError {
             | Self::Timeout { provider, .. }
             | Self::Busy { provider, .. }
             | Self::NoInput { provider, .. }
+            | Self::MissingCapability { provider, .. }
             | Self::Transport { provider, .. } => provider,
         }
     }
@@ -88,7 +93,7 @@ impl CallError {
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } => "internal",
-            Self::NoInput { .. } => "client",
+            Self::NoInput { .. } | Self::MissingCapability { .. } => "client",
             _ => "upstream",
         }
     }
@@ -106,6 +111,9 @@ impl CallError {
             Self::Gone { exit, output, .. } => {
                 data["cause"] = json!(exit);
                 data["output"] = json!(output);
+            }
+            Self::MissingCapability { feature, .. } => {
+                data["requiredCapabilities"] = json!({feature.as_str(): {}});
             }
             Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),
             Self::Timeout { after, .. } => data["timeout_ms"] = json!(after.as_millis() as u64),

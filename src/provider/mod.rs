@@ -42,7 +42,7 @@ pub use lease::Lease;
 pub use marks::{Mark, marks};
 pub use memory::{CatalogueMemory, digest};
 pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
-pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
+pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use upstream::{InFlight, Outgoing, Upstream};

@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,7 @@ use crate::{
 mod envelope;
 mod inbound;
 mod listening;
+mod questions;
 
 pub(super) use inbound::Ear;
 pub(super) use listening::{Heard, Listening};
@@ -44,7 +45,7 @@ pub struct Upstream {
     telemetry: Arc<Telemetry>,
     pub news: Arc<UpstreamNews>,
     /// Requests of the upstream that a client is answering now.
-    asking: AtomicUsize,
+    questions: questions::Questions,
     /// A call has left the table.
     settled: Notify,
 }
@@ -104,7 +105,7 @@ impl Upstream {
             output,
             telemetry,
             news,
-            asking: AtomicUsize::new(0),
+            questions: questions::Questions::default(),
             settled: Notify::new(),
         })
     }
@@ -199,6 +200,14 @@ impl Upstream {
         if let Some(link) = self.link.get() {
             // Nobody waits for a notification; a connection that is over says so to every call.
             let _ = link.send(wire::notification(method, params), None);
+        }
+    }
+
+    /// A complete message that gets no answer.
+    fn send_on(&self, message: Bytes) {
+        if let Some(link) = self.link.get() {
+            // As with `notify`.
+            let _ = link.send(wire::one_line(message), None);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bridge::{self, Parking},
     config::Protocol,
-    provider::{Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{CallError, Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -40,8 +40,8 @@ impl Gateway {
         match (frame.kind(), frame.method()) {
             (FrameKind::Response, _) => session.answer(frame),
             (_, "notifications/cancelled") => session.cancel(&frame),
-            // `initialized` needs no action. Roots are not declared to shared upstreams, so their changes go nowhere, and
-            // progress of the client's work for an upstream has no way back yet.
+            (_, "notifications/progress") => session.progress(&frame),
+            // `initialized` needs no action. Roots are not declared to shared upstreams, so their changes go nowhere.
             _ => {}
         }
     }
@@ -295,6 +295,9 @@ impl Refusal {
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
+            DeliveryError::Call(call @ CallError::MissingCapability { .. }) => {
+                Self { code: modern::code::MISSING_CAPABILITY, message, data: Some(call.details()) }
+            }
             DeliveryError::Call(call) => Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) },
         }
     }

@@ -11,13 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::modern::{self, Listen};
 use crate::{
-    provider::{CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
-    wire::{Frame, Span, shallow},
+    provider::{Asked, Asker, CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
+    wire::{self, Frame, Span, Splice, shallow},
 };
 
 /// What a client has said, so that the gateway's next life knows it again after a restart in place.
@@ -31,6 +31,8 @@ pub struct SessionRecord {
     declared: String,
     log_level: u8,
     subscriptions: Vec<String>,
+    #[serde(default)]
+    tag: u64,
 }
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
@@ -56,6 +58,8 @@ pub struct Greeting {
 
 pub struct Session {
     id: ClientId,
+    /// [`Client::tag`]. No secret: what is bound to it is sealed with one.
+    tag: u64,
     greeting: OnceLock<Greeting>,
     /// Index into [`LEVELS`]; messages below are not passed on. [`ANY_LEVEL`]: the client has not said.
     log_level: AtomicU8,
@@ -77,11 +81,18 @@ struct Inner {
     /// Requests of the client, by raw id.
     calls: HashMap<Bytes, CancellationToken>,
     /// Requests to the client, by the number we gave them.
-    asks: HashMap<u64, oneshot::Sender<Frame>>,
+    asks: HashMap<u64, Question>,
     /// Resource URIs as the client knows them.
     subscriptions: HashSet<Box<str>>,
     /// Where messages go that belong to no call.
     stream: Option<mpsc::Sender<Bytes>>,
+}
+
+/// A request to the client that it has not answered.
+struct Question {
+    from: Asker,
+    /// The upstream's own progress token, raw JSON; the client's is our number.
+    token: Option<Bytes>,
 }
 
 /// One request of the client, from its arrival to its answer. Dropping it forgets the id.
@@ -105,6 +116,7 @@ impl Session {
     pub fn new(now: CatalogueNews) -> Arc<Self> {
         Arc::new(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
+            tag: fastrand::u64(1..),
             greeting: OnceLock::new(),
             log_level: AtomicU8::new(ANY_LEVEL),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
@@ -159,12 +171,13 @@ impl Session {
             declared: String::from_utf8_lossy(&greeting.declared).into_owned(),
             log_level: self.log_level.load(Ordering::Relaxed),
             subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
+            tag: self.tag,
         })
     }
 
     /// The client of an earlier life. It is told that every list may be another one now.
     pub fn resumed(record: SessionRecord) -> Arc<Self> {
-        let session = Self::new(CatalogueNews::default());
+        let mut session = Self::new(CatalogueNews::default());
         let SessionRecord {
             protocol_version,
             client_name,
@@ -173,7 +186,11 @@ impl Session {
             declared,
             log_level,
             subscriptions,
+            tag,
         } = record;
+        if let (Some(session), 1..) = (Arc::get_mut(&mut session), tag) {
+            session.tag = tag;
+        }
         // A version that this program does not know any more: the client is where it would be after `initialize`.
         let known = LEGACY_VERSIONS.into_iter().find(|known| *known == protocol_version);
         let _ = session.greeting.set(Greeting {
@@ -240,7 +257,23 @@ impl Session {
     pub fn answer(&self, frame: Frame) {
         if let Some(waiting) = frame.id_u64().and_then(|id| self.inner().asks.remove(&id)) {
             // The upstream that asked may be gone.
-            let _ = waiting.send(frame);
+            let _ = waiting.from.answer.send(frame);
+        }
+    }
+
+    /// `notifications/progress` of the client, on what it was asked for: back to who asked.
+    pub fn progress(&self, frame: &Frame) {
+        let place =
+            frame.params().and_then(|params| shallow::get(frame.bytes(), params, "progressToken").ok().flatten());
+        let Some(place) = place else { return };
+        let number = std::str::from_utf8(frame.text(place)).ok().and_then(|text| text.parse::<u64>().ok());
+        let inner = self.inner();
+        if let Some(question) = number.and_then(|number| inner.asks.get(&number))
+            && let Some(token) = &question.token
+        {
+            let told = Splice::new().replace(place, token.to_vec()).apply(frame.bytes());
+            // Full: the upstream has news enough to read.
+            let _ = question.from.progress.try_send(told.into());
         }
     }
 
@@ -382,6 +415,17 @@ impl Client for Session {
         self.id
     }
 
+    fn era(&self) -> Era {
+        self.greeting.get().map(|greeting| greeting.era).unwrap_or_default()
+    }
+
+    fn tag(&self) -> u64 {
+        match self.era() {
+            Era::Legacy => self.tag,
+            Era::Modern => 0,
+        }
+    }
+
     fn has(&self, feature: ClientFeature) -> bool {
         self.greeting.get().is_some_and(|greeting| greeting.features & (1 << feature as u8) != 0)
     }
@@ -406,18 +450,38 @@ impl Client for Session {
         }
     }
 
-    fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {
-        let (sender, receiver) = oneshot::channel();
+    fn stream(&self) -> Option<Relay> {
+        self.inner().stream.clone().filter(|stream| !stream.is_closed()).map(Relay::into_stream)
+    }
+
+    fn ask(&self, request: &Frame, via: &Relay) -> Asked {
         let id = ASKS.fetch_add(1, Ordering::Relaxed);
+        let (asked, from) = Asked::new(id);
+        let number = id.to_string().into_bytes();
+        let token = request.params().and_then(|params| {
+            shallow::path(request.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
+        });
+        let mut edits = Splice::new();
+        for place in [request.id_span(), token].into_iter().flatten() {
+            edits.replace(place, number.clone());
+        }
         {
             let mut inner = self.inner();
             // Of calls that ended without the client's answer.
-            inner.asks.retain(|_, waiting| !waiting.is_closed());
-            inner.asks.insert(id, sender);
+            inner.asks.retain(|_, waiting| !waiting.from.answer.is_closed());
+            let token = token.map(|place| request.bytes().slice(place.range()));
+            inner.asks.insert(id, Question { from, token });
         }
-        if !via.send(request.with_id(id.to_string().as_bytes())) {
+        if !via.send(edits.apply(request.bytes()).into()) {
             self.inner().asks.remove(&id);
         }
-        receiver
+        asked
+    }
+
+    fn take_back(&self, id: u64, via: &Relay) {
+        self.inner().asks.remove(&id);
+        let params = format!(r#"{{"requestId":{id},"reason":"the server does not wait for the answer any more"}}"#);
+        // It does not read, or is gone: so is its answer.
+        let _ = via.send(wire::notification("notifications/cancelled", params.as_bytes()));
     }
 }

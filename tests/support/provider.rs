@@ -21,6 +21,8 @@ mod life;
 mod modern;
 #[path = "provider/options.rs"]
 mod options;
+#[path = "provider/passing.rs"]
+mod passing;
 #[path = "provider/tools.rs"]
 mod tools;
 
@@ -71,6 +73,7 @@ struct State {
     asked: HashMap<String, mpsc::Sender<String>>,
     next_id: u32,
     deaf: bool,
+    passing: passing::Heard,
     log_level: Option<String>,
     subscribed: Vec<String>,
     /// Ids of requests of the modern era that are not answered yet.
@@ -160,7 +163,7 @@ impl Server {
                 self.lock().log_level = value["level"].as_str().map(str::to_owned);
                 json!({})
             }
-            _ => return self.error(id, -32601, "method not found"),
+            _ => return passing::vendor(self, id, method, params),
         };
         self.answer(id, &result.to_string());
     }
@@ -190,6 +193,7 @@ impl Server {
     }
 
     fn notification(&self, method: &str, params: &str) {
+        self.lock().passing.notification(method, params);
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]

@@ -1,6 +1,6 @@
 //! What an upstream says, and to whom it goes: to the one call or client it belongs to, or to nobody.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,11 +8,8 @@ use super::{Pending, Table, Upstream, envelope, listening};
 use crate::{
     provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
-    wire::{self, Frame, FrameKind, Splice, code, shallow},
+    wire::{self, Frame, FrameKind, Splice, shallow},
 };
-
-/// Requests of one upstream that may wait for clients at one time.
-const MAX_ASKING: usize = 64;
 
 /// Handed to the transport; the conversation itself is shared with the calls.
 pub(in crate::provider) struct Ear(pub Arc<Upstream>);
@@ -81,8 +78,7 @@ impl Ear {
                 Era::Legacy => frame.clone(),
                 Era::Modern => Frame::parse(envelope::unmarked(frame).into_owned().into()).unwrap_or(frame.clone()),
             }),
-            // Of a request of its own. The client's answer, if one comes, is dropped upstream; nothing to pass on yet.
-            "notifications/cancelled" => {}
+            "notifications/cancelled" => upstream.taken_back(frame),
             _ => match self.belongs_to(answering, None) {
                 Some(caller) => self.relay(&caller, frame.bytes().clone()),
                 None => self.stray(),
@@ -121,7 +117,7 @@ impl Ear {
 
     /// The call that a message belongs to: the one whose answer stream it came on; else a call of the only client that
     /// has any in flight here (and has declared `feature`).
-    fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
+    pub(super) fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
         let table = self.0.table();
         if let Some(call) = answering.and_then(|id| table.pending.get(&id)) {
             return call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
@@ -129,52 +125,7 @@ impl Ear {
         only_client(&table, feature)
     }
 
-    fn request(&self, frame: Frame, answering: Option<u64>) {
-        if self.0.era() == Era::Modern {
-            let message = "revision 2026-07-28 has no requests from servers to clients; what is needed is asked for in the \
-                           answer (resultType input_required)";
-            return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, message, None));
-        }
-        let feature = match frame.method() {
-            "ping" => return self.reply(wire::result(frame.id(), b"{}")),
-            "sampling/createMessage" => ClientFeature::Sampling,
-            "elicitation/create" => ClientFeature::Elicitation,
-            "roots/list" => ClientFeature::Roots,
-            other => {
-                let message = format!("hangar passes no \"{other}\" requests on to clients");
-                return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, &message, None));
-            }
-        };
-        let Some(caller) = self.belongs_to(answering, Some(feature)) else {
-            let message = "this request cannot be routed: it goes to a client only when exactly one client that has declared \
-                           the capability has a call in flight here";
-            return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
-        };
-        if self.0.asking.fetch_add(1, Ordering::Relaxed) >= MAX_ASKING {
-            self.0.asking.fetch_sub(1, Ordering::Relaxed);
-            let message = format!("{MAX_ASKING} requests of this server wait for clients already");
-            return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
-        }
-        let upstream = self.0.clone();
-        // Ends with the client's answer, with the stream it would come through, or when that client has no call here any
-        // more: on stdio the stream is the client's for good.
-        tokio::spawn(async move {
-            let answer = caller.client.ask(&frame, &caller.relay);
-            let answer = tokio::select! {
-                answer = answer => answer.ok(),
-                () = caller.relay.closed() => None,
-                () = upstream.without_calls_of(caller.client.id()) => None,
-            };
-            upstream.asking.fetch_sub(1, Ordering::Relaxed);
-            let reply = match answer {
-                Some(answer) => answer.with_id(frame.id()),
-                None => wire::error(frame.id(), code::INTERNAL_ERROR, "the client went away without an answer", None),
-            };
-            Ear(upstream).reply(reply);
-        });
-    }
-
-    fn reply(&self, message: Bytes) {
+    pub(super) fn reply(&self, message: Bytes) {
         if let Some(link) = self.0.link.get() {
             // The upstream that asked is gone when this fails.
             let _ = link.send(wire::one_line(message), None);

@@ -8,7 +8,6 @@ use axum::{
     response::Response,
 };
 use serde_json::{json, value::RawValue};
-use tokio::sync::oneshot;
 
 use super::{
     Front, api,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     bridge,
-    provider::{Caller, Client, ClientFeature, ClientId, Relay},
+    provider::{Asked, Caller, Client, ClientFeature, ClientId, Era, Relay},
     registry::{Address, Delivery, DeliveryError},
     wire::{self, Frame, shallow},
 };
@@ -88,6 +87,14 @@ impl Client for Nobody {
         0
     }
 
+    fn era(&self) -> Era {
+        Era::Legacy
+    }
+
+    fn tag(&self) -> u64 {
+        0
+    }
+
     fn has(&self, _: ClientFeature) -> bool {
         false
     }
@@ -104,7 +111,13 @@ impl Client for Nobody {
         false
     }
 
-    fn ask(&self, _: &Frame, _: &Relay) -> oneshot::Receiver<Frame> {
-        oneshot::channel().1
+    fn stream(&self) -> Option<Relay> {
+        None
     }
+
+    fn ask(&self, _: &Frame, _: &Relay) -> Asked {
+        Asked::new(0).0
+    }
+
+    fn take_back(&self, _: u64, _: &Relay) {}
 }

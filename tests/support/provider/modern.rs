@@ -134,7 +134,7 @@ impl Server {
             },
             "completion/complete" => catalogue::complete(value),
             "subscriptions/listen" => return self.listen(id, value),
-            _ => return self.error(id, -32601, "method not found"),
+            _ => return crate::passing::vendor(self, id, method, params),
         };
         self.answer(id, &result.to_string());
     }
