@@ -55,7 +55,7 @@ pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Fra
         let responses = responses.map_err(|(what, why)| unanswered(&route, &what, &why))?;
         let (retry, grown) = again(frame, &responses, pause.state.as_deref())
             .ok_or_else(|| unanswered(&route, "something", "its request cannot be sent again"))?;
-        let name_place = Span { start: name_place.start + grown, end: name_place.end + grown };
+        let name_place = name_place.map(|place| Span { start: place.start + grown, end: place.end + grown });
         let next = Delivery { frame: &retry, to, name_place, caller: caller.clone(), timeout };
         (answer, route) = registry.deliver(next).await?;
     }

@@ -203,6 +203,20 @@ impl Upstream {
         }
     }
 
+    /// A client's notification, as it is but for what a legacy upstream knows already. A modern one over HTTP hears none.
+    pub fn pass_on(&self, notification: &Frame) {
+        if self.era() == Era::Modern && self.link.get().is_some_and(|link| link.wants_heads()) {
+            return;
+        }
+        let mut edits = Splice::new();
+        if self.era() == Era::Legacy {
+            for place in envelope::surplus(notification) {
+                edits.replace(place, &b""[..]);
+            }
+        }
+        self.send_on(edits.apply(notification.bytes()).into());
+    }
+
     /// A complete message that gets no answer.
     fn send_on(&self, message: Bytes) {
         if let Some(link) = self.link.get() {

@@ -27,14 +27,16 @@ pub enum Address<'a> {
     Listed(Listing, &'a str),
     /// A provider by its name and a tool by the upstream's own.
     Tool { provider: &'a str, tool: &'a str },
+    /// A provider by its name, for a method that is not about what it lists; `name`: what is named, as the upstream calls it.
+    At { provider: &'a str, name: &'a str },
 }
 
 /// One call to deliver.
 pub struct Delivery<'a> {
     pub frame: &'a Frame,
     pub to: Address<'a>,
-    /// Where in the frame the name or URI stands (quotes included).
-    pub name_place: Span,
+    /// Where in the frame the name or URI stands (quotes included). `None`: it names nothing.
+    pub name_place: Option<Span>,
     pub caller: Caller,
     /// Instead of the provider's `call_timeout_s`.
     pub timeout: Option<Duration>,
@@ -81,7 +83,9 @@ impl Registry {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));
         }
         let mut edits = Splice::new();
-        edits.replace(delivery.name_place, shallow::quote(name));
+        if let Some(place) = delivery.name_place {
+            edits.replace(place, shallow::quote(name));
+        }
         let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
         let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
@@ -102,6 +106,7 @@ impl Registry {
             }
             // Prompts and resources: an unbounded set of names has no place in a metric.
             Address::Listed(listing, _) => listing.method(),
+            Address::At { .. } => "(other)",
         };
         self.ground.telemetry.call(route.provider.name.as_str(), tool, outcome, began.elapsed());
     }
@@ -110,6 +115,10 @@ impl Registry {
     pub async fn route(&self, to: Address<'_>) -> Result<Route, DeliveryError> {
         let (listing, name) = match to {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
+            Address::At { provider, name } => {
+                let found = self.provider(provider).ok_or_else(|| self.no_provider(provider))?;
+                return Ok(Route { provider: found, name: name.into() });
+            }
             Address::Listed(listing, name) => (listing, name),
         };
         if let Some(route) = self.index().route(listing, name) {
@@ -158,11 +167,13 @@ impl Registry {
                 let name = format!("{provider}{}{tool}", names::SEPARATOR);
                 Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
             }
-            None => {
-                let help = self.closest_provider(provider).map(|name| name.to_string());
-                Err(DeliveryError::Unknown { kind: "provider", name: provider.to_owned(), help })
-            }
+            None => Err(self.no_provider(provider)),
         }
+    }
+
+    fn no_provider(&self, name: &str) -> DeliveryError {
+        let help = self.closest_provider(name).map(|name| name.to_string());
+        DeliveryError::Unknown { kind: "provider", name: name.to_owned(), help }
     }
 
     /// An upstream's own URI, as it stands in resource links: exactly one provider lists it, or has a template for it, or

@@ -83,6 +83,13 @@ impl Registry {
         self.current.load().providers.get(name).cloned()
     }
 
+    /// The one provider that there is. `None`: there is none, or there are several.
+    pub fn only_provider(&self) -> Option<Arc<Provider>> {
+        let snapshot = self.current.load();
+        let mut all = snapshot.providers.values();
+        all.next().filter(|_| all.next().is_none()).cloned()
+    }
+
     /// Puts `next` in force: one store. Only the reloader calls it.
     pub fn commit(&self, next: Snapshot) {
         self.current.store(Arc::new(next));

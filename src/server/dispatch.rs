@@ -41,8 +41,7 @@ impl Gateway {
             (FrameKind::Response, _) => session.answer(frame),
             (_, "notifications/cancelled") => session.cancel(&frame),
             (_, "notifications/progress") => session.progress(&frame),
-            // `initialized` needs no action. Roots are not declared to shared upstreams, so their changes go nowhere.
-            _ => {}
+            _ => self.tell_vendor(session.greeting().is_some(), &frame),
         }
     }
 
@@ -79,8 +78,11 @@ impl Gateway {
             "completion/complete" => self.complete(frame, caller).await,
             "logging/setLevel" => self.set_level(session, frame),
             method => match Listing::ALL.into_iter().find(|listing| listing.method() == method) {
-                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await)),
-                None => Err(Refusal::unknown_method(method)),
+                Some(listing) => {
+                    self.whole(frame)?;
+                    Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await))
+                }
+                None => self.vendor(frame, caller).await,
             },
         }
     }
@@ -138,7 +140,7 @@ impl Gateway {
     pub(super) async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
         let uri = self.string(frame, &["uri"])?;
         let to = Address::Listed(Listing::Resources, &uri.text);
-        let (mut answer, route) = self.delivered(frame, to, uri.place, caller).await?;
+        let (mut answer, route) = self.delivered(frame, to, Some(uri.place), caller).await?;
         if route.provider.era() == Era::Modern && Era::of(frame) == Era::Legacy {
             answer = legacy_code(answer);
         }
@@ -177,7 +179,7 @@ impl Gateway {
             return Ok(wire::result(frame.id(), b"{}"));
         }
         let to = Address::Listed(Listing::Resources, &uri.text);
-        let answer = self.delivered(frame, to, uri.place, caller).await;
+        let answer = self.delivered(frame, to, Some(uri.place), caller).await;
         if on && !matches!(&answer, Ok((answer, _)) if answer.error().is_none()) {
             session.unsubscribe(&uri.text);
         }
@@ -212,14 +214,14 @@ impl Gateway {
     }
 
     async fn deliver(&self, frame: &Frame, to: Address<'_>, place: Span, caller: Caller) -> Answer {
-        Ok(self.delivered(frame, to, place, caller).await?.0.with_id(frame.id()))
+        Ok(self.delivered(frame, to, Some(place), caller).await?.0.with_id(frame.id()))
     }
 
-    async fn delivered(
+    pub(super) async fn delivered(
         &self,
         frame: &Frame,
         to: Address<'_>,
-        name_place: Span,
+        name_place: Option<Span>,
         caller: Caller,
     ) -> Result<(Frame, crate::registry::Route), Refusal> {
         self.refuse_double_token(frame)?;
@@ -230,6 +232,17 @@ impl Gateway {
     /// A token spelled twice could mean one call to us and another to the upstream.
     fn refuse_double_token(&self, frame: &Frame) -> Result<(), Refusal> {
         self.place(frame, &["_meta", "progressToken"]).map(drop)
+    }
+
+    /// Lists are given whole, so no cursor can be one of ours.
+    pub(super) fn whole(&self, frame: &Frame) -> Result<(), Refusal> {
+        match self.place(frame, &["cursor"])? {
+            Some(cursor) if frame.text(cursor) != b"null" => {
+                let message = "\"params.cursor\" is none that this gateway has given: its lists have one page";
+                Err(Refusal::new(code::INVALID_PARAMS, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn place(&self, frame: &Frame, path: &[&str]) -> Result<Option<Span>, Refusal> {
@@ -291,6 +304,7 @@ impl Refusal {
                 let uri = match to {
                     Address::Listed(_, uri) => uri,
                     Address::Tool { tool, .. } => tool,
+                    Address::At { name, .. } => name,
                 };
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }

@@ -10,6 +10,7 @@ mod modern;
 mod session;
 mod sessions;
 pub mod stdio;
+mod vendor;
 
 /// How far the gateway's end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

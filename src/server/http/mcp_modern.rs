@@ -46,7 +46,10 @@ pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMa
     match frame.kind() {
         FrameKind::Request => {}
         // A cancelled call has its stream closed; there is nothing else to say here.
-        FrameKind::Notification => return StatusCode::ACCEPTED.into_response(),
+        FrameKind::Notification => {
+            front.state.gateway.tell_vendor(true, &frame);
+            return StatusCode::ACCEPTED.into_response();
+        }
         FrameKind::Response => {
             let message = "no server asks for anything in revision 2026-07-28, so there is nothing to answer";
             let body = wire::error(b"", wire::code::INVALID_REQUEST, message, None);

@@ -46,7 +46,7 @@ impl Gateway {
             let data = Some(json!({"supported": LEGACY_VERSIONS, "requested": introduction::version(frame)}));
             return Err(Refusal { code: super::code::UNSUPPORTED_VERSION, message, data });
         }
-        if !serves(frame.method()) {
+        if !serves(frame.method()) && !self.is_vendors(frame.method()) {
             return Err(Refusal::unknown_method(frame.method()));
         }
         let client = introduction::client(frame)?;
@@ -60,8 +60,11 @@ impl Gateway {
             method if ask::METHODS.contains(&method) => self.deliver_named(frame, caller).await,
             "completion/complete" => self.complete(frame, caller).await,
             method => match listing(method) {
-                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await)),
-                None => Err(Refusal::unknown_method(method)),
+                Some(listing) => {
+                    self.whole(frame)?;
+                    Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await))
+                }
+                None => self.vendor(frame, caller).await,
             },
         }
     }
