@@ -74,6 +74,7 @@ impl Gateway {
             marker: Marker { instance: "bench".into(), generation: "bench".into() },
             telemetry: Telemetry::new(),
             memory,
+            task_ids: Arc::new(hangar::provider::TaskIds::kept_in(None)),
             tasks: TaskTracker::new(),
             catalogue_news: watch::Sender::default(),
             log_level: watch::Sender::default(),

@@ -151,7 +151,13 @@ impl Provider {
         let limit = self.spec.startup_timeout;
         let deadline = tokio::time::Instant::now() + limit;
         let news = Arc::new(UpstreamNews::new(self.name.clone(), self.ground.updates.clone()));
-        let upstream = Upstream::new(self.name.clone(), self.output.clone(), self.ground.telemetry.clone(), news);
+        let upstream = Upstream::new(
+            self.name.clone(),
+            self.output.clone(),
+            self.ground.telemetry.clone(),
+            news,
+            self.ground.task_ids.clone(),
+        );
         let ear = Arc::new(Ear(upstream.clone()));
         let born = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
         tokio::pin!(born);
@@ -314,8 +320,8 @@ impl Provider {
             return Some(if core.in_flight == 0 { Instant::now() } else { order.deadline });
         }
         let idle = self.spec.idle_ttl;
-        // A call in flight is never idle; its lease's return stamps the time from which idle is counted.
-        (!idle.is_zero()).then(|| if core.in_flight == 0 { core.last_used } else { Instant::now() } + idle)
+        // A call in flight is never idle, nor a task; a lease's return stamps the time from which idle is counted.
+        (!idle.is_zero()).then(|| if core.is_idle() { core.last_used } else { Instant::now() } + idle)
     }
 
     /// The order to end now, if it is time. Decided under the lock that leases are given out under.
@@ -324,7 +330,7 @@ impl Provider {
         let now = Instant::now();
         if core.order.is_none() {
             let idle = self.spec.idle_ttl;
-            if idle.is_zero() || core.in_flight != 0 || now < core.last_used + idle {
+            if idle.is_zero() || !core.is_idle() || now < core.last_used + idle {
                 return None;
             }
             self.step(&mut core, StateEvent::Stop);
@@ -454,6 +460,10 @@ impl Provider {
 }
 
 impl Core {
+    fn is_idle(&self) -> bool {
+        self.in_flight == 0 && !self.upstream.as_ref().is_some_and(|upstream| upstream.works_on())
+    }
+
     /// `free`: failures in a row that cost no waiting.
     fn count_failure(&mut self, attempt: u64, failure: Failure, free: u32) {
         self.consecutive_failures += 1;

@@ -19,6 +19,7 @@ mod news;
 mod relay;
 mod slot;
 mod state;
+mod task_ids;
 mod upstream;
 
 use std::{
@@ -45,6 +46,7 @@ pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
 pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
+pub use task_ids::TaskIds;
 pub use upstream::{InFlight, Outgoing, Upstream};
 
 use crate::{
@@ -58,6 +60,8 @@ pub struct Ground {
     pub marker: Marker,
     pub telemetry: Arc<Telemetry>,
     pub memory: CatalogueMemory,
+    /// What clients call the tasks of upstreams.
+    pub task_ids: Arc<TaskIds>,
     /// Short tasks beside the instances: writing a catalogue down.
     pub tasks: TaskTracker,
     /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.

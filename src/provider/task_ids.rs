@@ -3,7 +3,7 @@
 //! Nothing is kept for it: the id leads to its provider, and only who was given it can have it, for upstreams that believe to
 //! have one client may count theirs. One of a session is of no use in another session.
 
-use std::{borrow::Cow, fs, io, path::Path};
+use std::{fs, io, path::Path};
 
 use crate::wire::{Mac, hex, same};
 
@@ -73,11 +73,6 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text.as_bytes())
-}
-
-/// As a piece of JSON.
-pub(super) fn quoted(id: &str) -> Cow<'static, [u8]> {
-    Cow::Owned(crate::wire::shallow::quote(id))
 }
 
 #[cfg(test)]

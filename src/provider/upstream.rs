@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::{CallError, Caller, ClientId, Era, Mark, UpstreamNews, error::TAIL};
+use super::{CallError, Caller, ClientId, Era, Hello, Mark, TaskIds, UpstreamNews, error::TAIL};
 use crate::{
     config::ProviderName,
     telemetry::Telemetry,
@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod envelope;
+mod handles;
 mod inbound;
 mod listening;
 mod questions;
@@ -37,6 +38,10 @@ pub struct Upstream {
     provider: ProviderName,
     link: OnceLock<Arc<dyn Link>>,
     era: OnceLock<Era>,
+    /// It has declared tasks, in the way of its era.
+    tasks: AtomicBool,
+    handles: handles::Handles,
+    task_ids: Arc<TaskIds>,
     /// In the modern era: what is listened to.
     pub(super) listening: Listening,
     ids: AtomicU64,
@@ -63,6 +68,8 @@ struct Pending {
     caller: Option<Caller>,
     /// The client's own token, raw JSON.
     progress: Option<Bytes>,
+    /// About a task (`tasks/...`).
+    of_task: bool,
 }
 
 /// A request that was sent. Dropping it tells the upstream that nobody waits any more.
@@ -94,11 +101,15 @@ impl Upstream {
         output: Arc<OutputRing>,
         telemetry: Arc<Telemetry>,
         news: Arc<UpstreamNews>,
+        task_ids: Arc<TaskIds>,
     ) -> Arc<Self> {
         Arc::new(Self {
             provider,
             link: OnceLock::new(),
             era: OnceLock::new(),
+            tasks: AtomicBool::new(false),
+            handles: handles::Handles::default(),
+            task_ids,
             listening: Listening::default(),
             ids: AtomicU64::new(1),
             table: Mutex::default(),
@@ -136,9 +147,14 @@ impl Upstream {
         self.era.get().copied().unwrap_or_default()
     }
 
-    pub(super) fn settle(&self, era: Era) {
+    pub(super) fn settle(&self, hello: &Hello) {
+        self.tasks.store(hello.has_tasks(), Ordering::Relaxed);
         // One handshake, one era.
-        let _ = self.era.set(era);
+        let _ = self.era.set(hello.era());
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.tasks.load(Ordering::Relaxed)
     }
 
     /// Whether the headers of a call repeat its arguments.
@@ -168,7 +184,11 @@ impl Upstream {
             shallow::path(frame.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
         });
         let progress = token.map(|place| frame.bytes().slice(place.range()));
-        self.submit(Some(caller), progress, head, |id| {
+        if let Some((place, own)) = self.read_back(frame, &*caller.client) {
+            edits.replace(place, own);
+        }
+        let of_task = frame.method().starts_with("tasks/");
+        self.submit(Some(caller), progress, of_task, head, |id| {
             let number = id.to_string().into_bytes();
             if let Some(place) = token {
                 edits.replace(place, number.clone());
@@ -188,8 +208,8 @@ impl Upstream {
     /// [`Upstream::request`] while the era is still being found out.
     pub(super) fn request_in(self: &Arc<Self>, era: Era, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
         match era {
-            Era::Legacy => self.submit(None, None, None, |id| wire::request(id.to_string().as_bytes(), method, params)),
-            Era::Modern => self.submit(None, None, Some(envelope::bare_head(method)), |id| {
+            Era::Legacy => self.submit(None, None, false, None, |id| wire::request(id.to_string().as_bytes(), method, params)),
+            Era::Modern => self.submit(None, None, false, Some(envelope::bare_head(method)), |id| {
                 wire::request(id.to_string().as_bytes(), method, &envelope::own_params(params))
             }),
         }
@@ -229,6 +249,7 @@ impl Upstream {
         self: &Arc<Self>,
         caller: Option<Caller>,
         progress: Option<Bytes>,
+        of_task: bool,
         head: Option<Head>,
         message: impl FnOnce(u64) -> Bytes,
     ) -> Result<InFlight, CallError> {
@@ -240,7 +261,7 @@ impl Upstream {
             if let Some(ended) = &table.ended {
                 return Err(ended.clone());
             }
-            table.pending.insert(id, Pending { reply: sender, caller, progress });
+            table.pending.insert(id, Pending { reply: sender, caller, progress, of_task });
         }
         let sent = match self.link.get() {
             Some(link) => {

@@ -20,6 +20,9 @@ const LOOKUPS: usize = 4;
 /// Calls that a modern upstream does not know: it is listened to instead.
 const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 
+/// A task's result is waited for while others ask about it, or cancel it.
+const TASKS: &str = "tasks/";
+
 /// What a call names.
 #[derive(Debug, Clone, Copy)]
 pub enum Address<'a> {
@@ -77,7 +80,11 @@ impl Registry {
     /// The `bool` of an error: something was sent.
     async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
-        let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
+        let lease = match delivery.frame.method().starts_with(TASKS) {
+            true => route.provider.lease_beside().await,
+            false => route.provider.lease(within).await,
+        };
+        let lease = lease.map_err(|error| (error, false))?;
         let (frame, name) = (delivery.frame, &*route.name);
         if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));

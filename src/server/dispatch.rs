@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     Session, Sessions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
+    tasks,
 };
 use crate::{
     bridge::{self, Parking},
@@ -77,6 +78,8 @@ impl Gateway {
             "resources/unsubscribe" => self.subscription(session, frame, caller, false).await,
             "completion/complete" => self.complete(frame, caller).await,
             "logging/setLevel" => self.set_level(session, frame),
+            tasks::LIST => self.list_tasks(frame, caller).await,
+            method if tasks::LEGACY.contains(&method) => self.task(frame, caller).await,
             method => match Listing::ALL.into_iter().find(|listing| listing.method() == method) {
                 Some(listing) => {
                     self.whole(frame)?;
@@ -250,7 +253,7 @@ impl Gateway {
         shallow::path(frame.bytes(), params, path).map_err(|e| Refusal::new(code::INVALID_PARAMS, e.to_string()))
     }
 
-    fn string(&self, frame: &Frame, path: &[&str]) -> Result<Text, Refusal> {
+    pub(super) fn string(&self, frame: &Frame, path: &[&str]) -> Result<Text, Refusal> {
         let key = path.join(".");
         let missing = || Refusal::new(code::INVALID_PARAMS, format!("\"params.{key}\" is missing"));
         let place = self.place(frame, path)?.ok_or_else(missing)?;
@@ -277,9 +280,9 @@ pub(super) fn server_info() -> serde_json::Value {
 }
 
 /// A string of a request and where it stands.
-struct Text {
-    text: String,
-    place: Span,
+pub(super) struct Text {
+    pub text: String,
+    pub place: Span,
 }
 
 impl Refusal {
@@ -297,7 +300,7 @@ impl Refusal {
         wire::error(request.id(), self.code, &self.message, self.data.as_ref())
     }
 
-    fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {
+    pub(super) fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {
         let message = error.to_string();
         match error {
             DeliveryError::Unknown { .. } if matches!(to, Address::Listed(Listing::Resources, _)) => {

@@ -10,6 +10,7 @@ mod modern;
 mod session;
 mod sessions;
 pub mod stdio;
+mod tasks;
 mod vendor;
 
 /// How far the gateway's end has come.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Methods whose one name goes into a header of its own.
-const NAMED: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+const NAMED: [&str; 6] = ["tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel"];
 
 /// A legacy server heard it in the handshake, from us, and some refuse a request that bears it.
 pub(super) fn surplus(frame: &Frame) -> Vec<Span> {
@@ -23,7 +23,10 @@ pub(super) fn surplus(frame: &Frame) -> Vec<Span> {
         return Vec::new();
     };
     let Ok(Some(meta)) = shallow::get(frame.bytes(), params, "_meta") else { return Vec::new() };
-    shallow::removals(frame.bytes(), meta, |key| KEYS.contains(&key))
+    let mut surplus = shallow::removals(frame.bytes(), meta, |key| KEYS.contains(&key));
+    // How a legacy client asks for a task, and gets what a modern one could not read: to be ignored in its era.
+    surplus.extend(shallow::removals(frame.bytes(), params, |key| key == "task"));
+    surplus
 }
 
 /// The edits that let a legacy client's request say what every modern one does: exactly these keys, in front.

@@ -57,9 +57,13 @@ impl Ear {
     }
 
     fn response(&self, frame: Frame) {
-        let call = frame.id_u64().and_then(|id| self.0.take_pending(id));
+        let call = frame.id_u64().and_then(|id| Some((id, self.0.take_pending(id)?)));
         match call {
-            Some(call) => drop(call.reply.send(Ok(frame))),
+            Some((id, call)) => {
+                let frame = self.0.handed_out(frame, id, &call);
+                // Who waited may have gone.
+                let _ = call.reply.send(Ok(frame));
+            }
             // Unknown, late or twice.
             None => self.stray(),
         }
@@ -79,8 +83,17 @@ impl Ear {
                 Era::Modern => Frame::parse(envelope::unmarked(frame).into_owned().into()).unwrap_or(frame.clone()),
             }),
             "notifications/cancelled" => upstream.taken_back(frame),
-            _ => match self.belongs_to(answering, None) {
-                Some(caller) => self.relay(&caller, frame.bytes().clone()),
+            "notifications/tasks" if upstream.era() == Era::Modern => {
+                upstream.note_status(frame);
+                // As a resource: told to whoever listens for it.
+                let bare = Frame::parse(envelope::unmarked(frame).into_owned().into());
+                upstream.news.resource_updated(bare.unwrap_or(frame.clone()));
+            }
+            _ => match upstream.holder(frame).or_else(|| self.belongs_to(answering, None)) {
+                Some(caller) => {
+                    upstream.note_status(frame);
+                    self.relay(&caller, upstream.shown(frame, &*caller.client));
+                }
                 None => self.stray(),
             },
         }
@@ -95,8 +108,18 @@ impl Ear {
             let call = table.pending.get(&id)?;
             Some((call.caller.clone()?, call.progress.clone()?))
         });
-        let Some((caller, token)) = owner else { return self.stray() };
-        self.relay(&caller, Splice::new().replace(place, token.to_vec()).apply(frame.bytes()).into());
+        // A task is told of under the token of the call that made it.
+        let of_task = || {
+            let (client, relay, token) = self.0.progress_of_task(number?)?;
+            Some((Caller { client, relay }, token))
+        };
+        let Some((caller, token)) = owner.or_else(of_task) else { return self.stray() };
+        let told: Bytes = Splice::new().replace(place, token.to_vec()).apply(frame.bytes()).into();
+        let told = match Frame::parse(told.clone()) {
+            Ok(frame) if self.0.has_tasks() => self.0.shown(&frame, &*caller.client),
+            _ => told,
+        };
+        self.relay(&caller, told);
     }
 
     fn log(&self, frame: &Frame, answering: Option<u64>) {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ear, Upstream};
 use crate::{
     provider::{Asked, CallError, Caller, ClientFeature, Era},
-    wire::{self, Frame, code, shallow},
+    wire::{self, Frame, Splice, code, shallow},
 };
 
 /// Requests of one upstream that may wait for clients at one time.
@@ -60,14 +60,22 @@ impl Ear {
         let feature = feature(frame.method());
         // A client of the other era is asked for what its revision knows, and for nothing else.
         let fits = |caller: &Caller| feature.is_some() || caller.client.era() == Era::Legacy;
-        let Some(caller) = self.belongs_to(answering, feature).filter(fits) else {
+        // What belongs to a task is its client's, whether that has a call here or not.
+        let has = |caller: &Caller| feature.is_none_or(|feature| caller.client.has(feature));
+        let holder = self.0.holder(&frame).filter(has);
+        let of_task = holder.is_some();
+        let Some(caller) = holder.or_else(|| self.belongs_to(answering, feature)).filter(fits) else {
             return self.refuse(&frame, answering, feature);
         };
         let Some(open) = self.0.open_question(&frame) else {
             let message = format!("this id is in use already, or {MOST} requests of this server wait for clients");
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
         };
-        tokio::spawn(open.pass_on(frame, caller));
+        if feature == Some(ClientFeature::Elicitation) {
+            let id = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "elicitationId").ok().flatten());
+            self.0.note_elicitation(id.and_then(|id| shallow::string(frame.bytes(), id)), &caller);
+        }
+        tokio::spawn(open.pass_on(frame, caller, of_task));
     }
 
     fn refuse(&self, frame: &Frame, answering: Option<u64>, feature: Option<ClientFeature>) {
@@ -141,8 +149,9 @@ impl Upstream {
 impl Open {
     /// Ends with the client's answer, with the stream it would come through, or when that client has no call here any more:
     /// on stdio the stream is the client's for good.
-    async fn pass_on(self, frame: Frame, caller: Caller) {
+    async fn pass_on(self, frame: Frame, caller: Caller, of_task: bool) {
         let Caller { client, relay } = caller;
+        let frame = Frame::parse(self.upstream.shown(&frame, &*client)).unwrap_or(frame);
         let Asked { id, mut answer, mut progress } = client.ask(&frame, &relay);
         let outcome = loop {
             tokio::select! {
@@ -151,14 +160,23 @@ impl Open {
                 answer = &mut answer => break answer.map_or(Outcome::Unanswered, Outcome::Answered),
                 () = self.taken_back.cancelled() => break Outcome::TakenBack,
                 () = relay.closed() => break Outcome::Unanswered,
-                () = self.upstream.without_calls_of(client.id()) => break Outcome::Unanswered,
+                () = self.upstream.without_calls_of(client.id()), if !of_task => break Outcome::Unanswered,
             }
         };
         if !matches!(outcome, Outcome::Answered(_)) {
             client.take_back(id, &relay);
         }
         let reply = match outcome {
-            Outcome::Answered(answer) => answer.with_id(&self.id),
+            Outcome::Answered(answer) => {
+                let mut edits = Splice::new();
+                if let Some(place) = answer.id_span() {
+                    edits.replace(place, &*self.id);
+                }
+                if let Some((place, own)) = self.upstream.read_back(&answer, &*client) {
+                    edits.replace(place, own);
+                }
+                edits.apply(answer.bytes()).into()
+            }
             Outcome::Unanswered => {
                 let message = "the client went away without an answer";
                 wire::error(&self.id, code::INTERNAL_ERROR, message, None)

@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{ask, introduction, key, listen, versions};
 use crate::{
     config::Protocol,
-    provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Era, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
         dispatch::{Answer, Refusal, capabilities, server_info},
-        lists,
+        lists, tasks,
     },
     wire::{self, Frame, code},
 };
@@ -46,10 +46,15 @@ impl Gateway {
             let data = Some(json!({"supported": LEGACY_VERSIONS, "requested": introduction::version(frame)}));
             return Err(Refusal { code: super::code::UNSUPPORTED_VERSION, message, data });
         }
-        if !serves(frame.method()) && !self.is_vendors(frame.method()) {
+        let about_task = tasks::MODERN.contains(&frame.method()) && self.has_tasks(Era::Modern);
+        if !serves(frame.method()) && !about_task && !self.is_vendors(frame.method()) {
             return Err(Refusal::unknown_method(frame.method()));
         }
         let client = introduction::client(frame)?;
+        if tasks::MODERN.contains(&frame.method()) {
+            tasks::declared(frame)?;
+            return self.task(frame, Caller { client, relay }).await;
+        }
         if ask::concerns(frame, &client) {
             return self.askable(&client, frame, &relay).await;
         }

@@ -1,0 +1,111 @@
+//! `tasks/*`: each era has its own, and they pass by era. A task leads to its provider by the id that its client was given.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    Gateway,
+    dispatch::{Answer, Refusal},
+    modern,
+};
+use crate::{
+    provider::{Caller, Era, Provider},
+    registry::{Address, Delivery},
+    wire::{self, Frame, Splice, code, modern::extension, shallow},
+};
+
+/// `tasks/result` is answered at the end of the task.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Pages of one provider's list.
+const MAX_PAGES: usize = 100;
+
+pub(super) const LEGACY: [&str; 3] = ["tasks/get", "tasks/result", "tasks/cancel"];
+pub(super) const MODERN: [&str; 3] = ["tasks/get", "tasks/update", "tasks/cancel"];
+pub(super) const LIST: &str = "tasks/list";
+
+impl Gateway {
+    /// A request about one task.
+    pub(super) async fn task(&self, frame: &Frame, caller: Caller) -> Answer {
+        let shown = self.string(frame, &["taskId"])?;
+        let ids = &self.registry.ground.task_ids;
+        let Some((provider, own)) = ids.read(&shown.text, caller.client.tag()) else {
+            self.expect_tasks(frame, caller.client.era())?;
+            let message = "there is no such task, or it is another client's: \"params.taskId\" was not given to this one";
+            return Err(Refusal::new(code::INVALID_PARAMS, message));
+        };
+        let to = Address::At { provider, name: own };
+        let timeout = (frame.method() == "tasks/result").then_some(LONGEST);
+        let delivery = Delivery { frame, to, name_place: Some(shown.place), caller, timeout };
+        let answer = self.registry.deliver(delivery).await.map_err(|error| Refusal::undelivered(error, to))?;
+        Ok(answer.0.with_id(frame.id()))
+    }
+
+    /// Those of this client, of every provider that lists them and lives: another instance knows nothing of them.
+    pub(super) async fn list_tasks(&self, frame: &Frame, caller: Caller) -> Answer {
+        self.expect_tasks(frame, Era::Legacy)?;
+        self.whole(frame)?;
+        let mut array = Vec::new();
+        let snapshot = self.registry.snapshot();
+        for provider in snapshot.providers.values() {
+            self.add_tasks(provider, &caller, &mut array).await;
+        }
+        let result = [b"{\"tasks\":[".as_slice(), &array, b"]}"].concat();
+        Ok(wire::result(frame.id(), &result))
+    }
+
+    /// One that does not answer is missing.
+    async fn add_tasks(&self, provider: &Arc<Provider>, caller: &Caller, array: &mut Vec<u8>) {
+        let lists = provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["tasks", "list"]));
+        let Some(upstream) = provider.live().filter(|upstream| lists && upstream.era() == Era::Legacy) else { return };
+        let mine = upstream.tasks_of(caller.client.id());
+        let mut params = b"{}".to_vec();
+        for _ in 0..if mine.is_empty() { 0 } else { MAX_PAGES } {
+            let Ok(call) = upstream.request(LIST, &params) else { return };
+            let Ok(page) = call.answer(provider.spec.call_timeout).await else { return };
+            let Some(result) = page.result() else { return };
+            let text = page.bytes();
+            let field = |key: &str| shallow::get(text, result, key).ok().flatten();
+            for task in field("tasks").and_then(|list| shallow::elements(text, list)).unwrap_or_default() {
+                let place = shallow::get(text, task, "taskId").ok().flatten();
+                let Some((place, own)) = place.and_then(|place| Some((place, shallow::string(text, place)?))) else {
+                    continue;
+                };
+                if mine.contains(&*own) {
+                    let shown = self.registry.ground.task_ids.show(provider.name.as_str(), &own, caller.client.tag());
+                    let raw = task.of(text);
+                    let place = wire::Span { start: place.start - task.start, end: place.end - task.start };
+                    if !array.is_empty() {
+                        array.push(b',');
+                    }
+                    array.extend(Splice::new().replace(place, shallow::quote(&shown)).apply(raw));
+                }
+            }
+            let Some(cursor) = field("nextCursor").filter(|cursor| page.text(*cursor) != b"null") else { return };
+            params = [b"{\"cursor\":", page.text(cursor), b"}"].concat();
+        }
+    }
+
+    /// Refuses the method when no provider of the era has tasks.
+    fn expect_tasks(&self, frame: &Frame, era: Era) -> Result<(), Refusal> {
+        if self.has_tasks(era) { Ok(()) } else { Err(Refusal::unknown_method(frame.method())) }
+    }
+
+    pub(super) fn has_tasks(&self, era: Era) -> bool {
+        let snapshot = self.registry.snapshot();
+        let catalogues = snapshot.providers.values().filter_map(|provider| provider.catalogue());
+        catalogues.into_iter().any(|catalogue| catalogue.hello.era() == era && catalogue.hello.has_tasks())
+    }
+}
+
+/// A modern client says with each request that it knows tasks.
+pub(super) fn declared(frame: &Frame) -> Result<(), Refusal> {
+    let path = ["_meta", modern::key::CAPABILITIES, "extensions", extension::TASKS];
+    let declared = frame.params().and_then(|params| shallow::path(frame.bytes(), params, &path).ok().flatten());
+    if declared.is_some() {
+        return Ok(());
+    }
+    let message = format!("this request does not declare the extension \"{}\"", extension::TASKS);
+    let data = json!({"requiredCapabilities": {"extensions": {extension::TASKS: {}}}});
+    Err(Refusal { code: modern::code::MISSING_CAPABILITY, message, data: Some(data) })
+}
