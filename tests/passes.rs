@@ -1,10 +1,10 @@
 //! What passes between a client and its one upstream though the gateway has no part in it: questions and what becomes of them,
 //! methods and notifications of a vendor, every field that the gateway does not know.
 
-#[path = "support/gateway.rs"]
-mod gateway;
 #[path = "support/exchange.rs"]
 mod exchange;
+#[path = "support/gateway.rs"]
+mod gateway;
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ fn what_a_client_tells_of_its_progress_reaches_the_upstream_that_asked_under_its
     let gateway = started(&home, &[]);
     let params = json!({"messages": [], "maxTokens": 1, "_meta": {"progressToken": "mine", "k": 1}});
     let asking = json!({"method": "sampling/createMessage", "params": params});
-    let (first, second) = (gateway.client.start_tool("a__ask", asking.clone()), gateway.client.start_tool("a__ask", asking));
+    let (first, second) =
+        (gateway.client.start_tool("a__ask", asking.clone()), gateway.client.start_tool("a__ask", asking));
     let questions = gateway.client.wait_messages("sampling/createMessage", 2);
     let tokens: Vec<_> = questions.iter().map(|q| q["params"]["_meta"]["progressToken"].clone()).collect();
     assert_ne!(tokens[0], tokens[1], "the same token of two questions is two tokens here");
@@ -61,7 +62,9 @@ fn what_a_client_tells_of_its_progress_reaches_the_upstream_that_asked_under_its
 fn a_question_that_the_upstream_takes_back_is_taken_back_from_the_client() {
     let home = Home::new();
     let gateway = started(&home, &[]);
-    let call = gateway.client.start_tool("a__ask_then_cancel", json!({"method": "elicitation/create", "params": {"message": "?"}}));
+    let call = gateway
+        .client
+        .start_tool("a__ask_then_cancel", json!({"method": "elicitation/create", "params": {"message": "?"}}));
     let asked = question(&gateway, "elicitation/create");
     let cancelled = question(&gateway, "notifications/cancelled");
     assert_eq!(cancelled["params"]["requestId"], asked["id"]);
@@ -103,7 +106,10 @@ fn a_vendors_methods_and_notifications_reach_the_only_provider_that_there_is() {
         assert_eq!(gateway.client.request("sampling/createMessage", json!({}))["error"]["code"], -32601);
         // Modern, on the same stream.
         let answer = gateway.client.request("vendor/echo", params(json!({"c": 1}), json!({})));
-        assert_eq!((&answer["result"]["params"]["c"], &answer["result"]["resultType"]), (&json!(1), &json!("complete")));
+        assert_eq!(
+            (&answer["result"]["params"]["c"], &answer["result"]["resultType"]),
+            (&json!(1), &json!("complete"))
+        );
         gateway.stop();
     }
 }
@@ -126,8 +132,13 @@ fn a_modern_client_gets_404_for_what_nobody_knows_and_a_vendors_answer_otherwise
     let ask = |method: &str| Exchange::start(address, method, &params(json!({"k": 1}), json!({}))).answer();
     let (status, answer) = ask("vendor/echo");
     assert_eq!((status, &answer["result"]["params"]["k"]), (200, &json!(1)), "{answer}");
-    assert_eq!(answer["result"]["params"].get("_meta"), Some(&json!({})), "a legacy upstream does not hear the envelope");
-    for unknown in ["nobody/knows", "ping", "tasks/list", "tasks/result", "logging/setLevel", "sampling/createMessage"] {
+    assert_eq!(
+        answer["result"]["params"].get("_meta"),
+        Some(&json!({})),
+        "a legacy upstream does not hear the envelope"
+    );
+    for unknown in ["nobody/knows", "ping", "tasks/list", "tasks/result", "logging/setLevel", "sampling/createMessage"]
+    {
         let (status, answer) = ask(unknown);
         assert_eq!((status, &answer["error"]["code"]), (404, &json!(-32601)), "{unknown}: {answer}");
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, Catalogue, Era, ListKind, Listing, Provider, StateEvent, Upstream, handshake, negotiation};
+use super::{CallError, Catalogue, Era, Listing, Provider, StateEvent, Upstream, handshake, negotiation};
 use crate::telemetry::{Event, StopReason};
 
 /// Longest a probe waits for its answer.
@@ -64,16 +64,11 @@ impl Provider {
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
             for listing in Listing::ALL {
-                let kind = match listing {
-                    Listing::Tools => ListKind::Tools,
-                    Listing::Prompts => ListKind::Prompts,
-                    Listing::Resources | Listing::Templates => ListKind::Resources,
-                };
-                if !first.has(kind) {
+                if !first.has(listing.kind()) {
                     continue;
                 }
                 match handshake::list(&upstream, &next.hello, listing, self.spec.call_timeout).await {
-                    Ok(items) => *next.list_mut(listing) = items,
+                    Ok(listed) => next.put(listing, listed),
                     Err(error) => {
                         tracing::warn!(provider = %self.name, list = listing.method(), %error, "catalogue_refresh_failed");
                     }
@@ -107,11 +102,12 @@ impl Provider {
     /// A catalogue came in; tells upwards what changed and writes it down.
     pub(super) fn learned(&self, catalogue: Catalogue) {
         let known = self.catalogue.load_full();
-        if known.as_deref() == Some(&catalogue) {
-            return;
-        }
+        let same = known.as_deref() == Some(&catalogue);
         let catalogue = Arc::new(catalogue);
         self.catalogue.store(Some(catalogue.clone()));
+        if same {
+            return;
+        }
         if self.in_force.load(Ordering::Relaxed) {
             self.ground.catalogue_news.send_modify(|news| {
                 let Some(before) = known else {

@@ -150,6 +150,12 @@ impl Provider {
     }
 }
 
+impl Core {
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && !self.upstream.as_ref().is_some_and(|upstream| upstream.works_on())
+    }
+}
+
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let mut core = self.provider.core();

@@ -460,10 +460,6 @@ impl Provider {
 }
 
 impl Core {
-    fn is_idle(&self) -> bool {
-        self.in_flight == 0 && !self.upstream.as_ref().is_some_and(|upstream| upstream.works_on())
-    }
-
     /// `free`: failures in a row that cost no waiting.
     fn count_failure(&mut self, attempt: u64, failure: Failure, free: u32) {
         self.consecutive_failures += 1;

@@ -34,7 +34,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use catalogue::{Catalogue, Hello, Item, Listing, SharedCatalogue};
+pub use catalogue::{Catalogue, Hello, Hint, Item, Listing, SharedCatalogue};
 pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;
@@ -226,6 +226,11 @@ impl Provider {
     /// Whether the `tools` filter lets `tool` (the upstream's own name) through.
     pub fn offers(&self, tool: &str) -> bool {
         self.allow.is_match(tool) && !self.deny.is_match(tool)
+    }
+
+    /// Whether that filter lets everything through.
+    pub fn offers_all(&self) -> bool {
+        self.spec.tools.deny.is_empty() && self.spec.tools.allow.iter().any(|glob| glob == "*")
     }
 
     /// The last lines it wrote beside the protocol.

@@ -208,7 +208,9 @@ impl Upstream {
     /// [`Upstream::request`] while the era is still being found out.
     pub(super) fn request_in(self: &Arc<Self>, era: Era, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
         match era {
-            Era::Legacy => self.submit(None, None, false, None, |id| wire::request(id.to_string().as_bytes(), method, params)),
+            Era::Legacy => {
+                self.submit(None, None, false, None, |id| wire::request(id.to_string().as_bytes(), method, params))
+            }
             Era::Modern => self.submit(None, None, false, Some(envelope::bare_head(method)), |id| {
                 wire::request(id.to_string().as_bytes(), method, &envelope::own_params(params))
             }),

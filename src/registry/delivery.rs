@@ -8,7 +8,7 @@ use std::{
 use super::{DeliveryError, Registry, Route, names};
 use crate::{
     config::ToolPrefix,
-    provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -99,7 +99,7 @@ impl Registry {
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
         if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
-            lease.upstream.doubt_tools();
+            lease.upstream.doubt(ListKind::Tools);
         }
         Ok(answer)
     }

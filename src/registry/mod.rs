@@ -2,7 +2,9 @@
 //!
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
+mod capabilities;
 mod delivery;
+mod freshness;
 mod index;
 pub mod names;
 mod own;
@@ -18,6 +20,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
+pub use freshness::Freshness;
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 

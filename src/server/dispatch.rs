@@ -104,11 +104,24 @@ impl Gateway {
         }
         let result = json!({
             "protocolVersion": version,
-            "capabilities": capabilities(),
             "serverInfo": server_info(),
             "instructions": lists::instructions(&self.registry),
         });
-        Ok(wire::result(frame.id(), result.to_string().as_bytes()))
+        Ok(wire::result(frame.id(), &self.with_capabilities(&result, Era::Legacy)))
+    }
+
+    /// `result` with the capabilities for clients of `era`: the gateway's own, and what its providers declare beside them.
+    pub(super) fn with_capabilities(&self, result: &serde_json::Value, era: Era) -> Vec<u8> {
+        let mut all = CAPABILITIES.to_vec();
+        if let Some(more) = self.registry.snapshot().declared(era) {
+            // An object that is not empty: its inside goes behind what is there.
+            all.pop();
+            all.push(b',');
+            all.extend_from_slice(more.get(1..).unwrap_or(b"}"));
+        }
+        let text = result.to_string();
+        let root = Span { start: 0, end: 0 };
+        Splice::new().add_field(text.as_bytes(), root, "capabilities", &all).apply(text.as_bytes())
     }
 
     pub(super) async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
@@ -265,15 +278,7 @@ impl Gateway {
 }
 
 /// What the gateway offers, in either era: whatever its providers have is passed on.
-pub(super) fn capabilities() -> serde_json::Value {
-    json!({
-        "tools": {"listChanged": true},
-        "prompts": {"listChanged": true},
-        "resources": {"subscribe": true, "listChanged": true},
-        "logging": {},
-        "completions": {},
-    })
-}
+const CAPABILITIES: &[u8] = br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"logging":{},"completions":{}}"#;
 
 pub(super) fn server_info() -> serde_json::Value {
     json!({"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")})

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::{Session, Sessions, dispatch::listed_uris};
 use crate::{
     config::ProviderName,
-    provider::{CatalogueNews, Era, Listing, ResourceUpdate},
-    registry::Registry,
+    provider::{CatalogueNews, Client as _, Era, Listing, ResourceUpdate},
+    registry::{Freshness, Registry},
     wire::{self, Splice, shallow},
 };
 
@@ -38,11 +38,20 @@ pub(super) async fn list(registry: &Registry, session: &Session, listing: Listin
     for missing in registry.learn_catalogues(within).await {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
+    registry.refresh_stale(listing);
     let index = registry.index();
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
-    [b"{", field.as_slice(), b":", &index.list(listing).array, b"}"].concat()
+    let hints = match session.era() {
+        Era::Legacy => String::new(),
+        Era::Modern => {
+            let Freshness { ttl, public } = registry.freshness(listing);
+            let scope = if public { "public" } else { "private" };
+            format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
+        }
+    };
+    [b"{", field.as_slice(), b":", &index.list(listing).array, hints.as_bytes(), b"}"].concat()
 }
 
 /// What the gateway says about itself and its providers in the handshake.

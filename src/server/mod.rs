@@ -3,6 +3,7 @@
 mod batch;
 mod clients;
 mod connect;
+mod declared;
 mod dispatch;
 pub mod http;
 mod lists;

@@ -14,9 +14,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::modern::{self, Listen};
+use super::{
+    declared::{declared, features},
+    modern::{self, Listen},
+};
 use crate::{
-    provider::{Asked, Asker, CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
+    provider::{
+        Asked, Asker, CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay,
+    },
     wire::{self, Frame, Span, Splice, shallow},
 };
 
@@ -39,8 +44,6 @@ pub struct SessionRecord {
 const NOT_LISTED: u64 = u64::MAX;
 /// Resources that one client may be subscribed to.
 pub const MAX_SUBSCRIPTIONS: usize = 1000;
-/// Bytes kept of how a client declares one feature.
-const LONGEST_DECLARATION: usize = 256;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
@@ -381,35 +384,6 @@ fn clipped(text: &[u8], object: Span, key: &str) -> Box<str> {
     found.chars().take(128).collect::<String>().into_boxed_str()
 }
 
-/// One bit for each feature that is declared.
-fn features(text: &[u8], capabilities: Span) -> u8 {
-    let declared = |key| matches!(shallow::get(text, capabilities, key), Ok(Some(_)));
-    FEATURES.iter().map(|(feature, key)| u8::from(declared(key)) << (*feature as u8)).sum()
-}
-
-/// The features alone. One that is declared at great length is declared in short.
-fn declared(text: &[u8], capabilities: Span) -> Box<[u8]> {
-    let mut found: Vec<(&str, &[u8])> = Vec::new();
-    for (_, key) in FEATURES {
-        if let Ok(Some(place)) = shallow::get(text, capabilities, key) {
-            let raw = place.of(text);
-            let fits = raw.len() <= LONGEST_DECLARATION && raw.starts_with(b"{");
-            found.push((key, if fits { raw } else { b"{}" }));
-        }
-    }
-    match found.as_slice() {
-        [] => Box::default(),
-        found => [b"{", shallow::members(found).as_slice(), b"}"].concat().into_boxed_slice(),
-    }
-}
-
-/// How a client declares each feature.
-const FEATURES: [(ClientFeature, &str); 3] = [
-    (ClientFeature::Sampling, "sampling"),
-    (ClientFeature::Elicitation, "elicitation"),
-    (ClientFeature::Roots, "roots"),
-];
-
 impl Client for Session {
     fn id(&self) -> ClientId {
         self.id
@@ -458,9 +432,9 @@ impl Client for Session {
         let id = ASKS.fetch_add(1, Ordering::Relaxed);
         let (asked, from) = Asked::new(id);
         let number = id.to_string().into_bytes();
-        let token = request.params().and_then(|params| {
-            shallow::path(request.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
-        });
+        let token = request
+            .params()
+            .and_then(|params| shallow::path(request.bytes(), params, &["_meta", "progressToken"]).ok().flatten());
         let mut edits = Splice::new();
         for place in [request.id_span(), token].into_iter().flatten() {
             edits.replace(place, number.clone());

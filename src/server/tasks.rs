@@ -31,7 +31,8 @@ impl Gateway {
         let ids = &self.registry.ground.task_ids;
         let Some((provider, own)) = ids.read(&shown.text, caller.client.tag()) else {
             self.expect_tasks(frame, caller.client.era())?;
-            let message = "there is no such task, or it is another client's: \"params.taskId\" was not given to this one";
+            let message =
+                "there is no such task, or it is another client's: \"params.taskId\" was not given to this one";
             return Err(Refusal::new(code::INVALID_PARAMS, message));
         };
         let to = Address::At { provider, name: own };

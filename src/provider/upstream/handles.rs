@@ -70,14 +70,16 @@ impl Upstream {
         let Some(result) = answer.result().filter(|_| self.has_tasks()) else { return answer };
         let text = answer.bytes();
         let place = |path: &[&str]| shallow::path(text, result, path).ok().flatten();
-        let is_task = || place(&["resultType"]).and_then(|kind| shallow::string(text, kind)).is_some_and(|k| k == "task");
+        let is_task =
+            || place(&["resultType"]).and_then(|kind| shallow::string(text, kind)).is_some_and(|k| k == "task");
         let made = place(&["task"]).filter(|_| !call.of_task);
         let whole = (call.of_task || is_task()).then_some(result);
         if let Some(task) = made.or(whole) {
             let began = (!call.of_task).then_some(()).and(call.progress.clone()).map(|token| (number, token));
             self.note_task(&answer, task, caller, began);
         }
-        let own = [made, whole].into_iter().flatten().filter_map(|task| shallow::get(text, task, "taskId").ok().flatten());
+        let own =
+            [made, whole].into_iter().flatten().filter_map(|task| shallow::get(text, task, "taskId").ok().flatten());
         self.renamed(&answer, own.chain(related(&answer)).collect(), caller)
     }
 
@@ -121,7 +123,8 @@ impl Upstream {
         let id = client.id();
         let waiting = {
             let table = self.table();
-            let calls = table.pending.iter().filter_map(|(number, call)| Some((call.of_task, number, call.caller.as_ref()?)));
+            let calls =
+                table.pending.iter().filter_map(|(number, call)| Some((call.of_task, number, call.caller.as_ref()?)));
             let of_client = calls.filter(|(_, _, caller)| caller.client.id() == id);
             of_client.max_by_key(|(of_task, number, _)| (*of_task, **number)).map(|(_, _, caller)| caller.relay.clone())
         };
@@ -204,7 +207,9 @@ impl Upstream {
     pub fn tasks_of(&self, client: ClientId) -> HashSet<Box<str>> {
         let known = self.handles.known();
         let of_client = known.held.iter().filter(|(_, held)| held.id == client);
-        of_client.filter_map(|(handle, _)| if let Handle::Task(id) = handle { Some(id.clone()) } else { None }).collect()
+        of_client
+            .filter_map(|(handle, _)| if let Handle::Task(id) = handle { Some(id.clone()) } else { None })
+            .collect()
     }
 
     /// Whether it works on something that no call waits for.

@@ -78,9 +78,9 @@ impl Upstream {
         Frame::parse(answer).map_err(|error| self.transport_error(TransportError::Io(error.to_string())))
     }
 
-    /// It refused a call for headers that do not fit: its tools are others than those it listed.
-    pub fn doubt_tools(&self) {
-        self.news.list_changed(ListKind::Tools);
+    /// A list of its may be another one than it was: it refused a call for headers that do not fit, or its time is over.
+    pub fn doubt(&self, kind: ListKind) {
+        self.news.list_changed(kind);
     }
 
     /// After a start: what clients are subscribed to.

@@ -72,7 +72,8 @@ impl Ear {
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
         };
         if feature == Some(ClientFeature::Elicitation) {
-            let id = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "elicitationId").ok().flatten());
+            let id =
+                frame.params().and_then(|params| shallow::get(frame.bytes(), params, "elicitationId").ok().flatten());
             self.0.note_elicitation(id.and_then(|id| shallow::string(frame.bytes(), id)), &caller);
         }
         tokio::spawn(open.pass_on(frame, caller, of_task));

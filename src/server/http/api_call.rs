@@ -54,7 +54,8 @@ pub(super) async fn call(
     let caller = Caller { client: Arc::new(Nobody), relay: Relay::new().0 };
     let to = Address::Tool { provider: provider.name.as_str(), tool: &tool };
     let registry = &front.state.gateway.registry;
-    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await {
+    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await
+    {
         Ok((answer, _)) => result(&answer),
         Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
         Err(error @ DeliveryError::Unknown { .. }) => {

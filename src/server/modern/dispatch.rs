@@ -11,7 +11,7 @@ use crate::{
     provider::{Caller, Era, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
-        dispatch::{Answer, Refusal, capabilities, server_info},
+        dispatch::{Answer, Refusal, server_info},
         lists, tasks,
     },
     wire::{self, Frame, code},
@@ -87,13 +87,12 @@ impl Gateway {
         let result = json!({
             "resultType": "complete",
             "supportedVersions": versions(),
-            "capabilities": capabilities(),
             "instructions": lists::instructions(&self.registry),
             "ttlMs": 0,
             "cacheScope": "private",
             "_meta": {key::SERVER: server_info()},
         });
-        wire::result(frame.id(), result.to_string().as_bytes())
+        wire::result(frame.id(), &self.with_capabilities(&result, Era::Modern))
     }
 }
 
