@@ -47,7 +47,7 @@ pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use task_ids::TaskIds;
-pub use upstream::{InFlight, Outgoing, Upstream};
+pub use upstream::{InFlight, Outgoing, Topic, Upstream};
 
 use crate::{
     config::{ProviderName, ProviderSpec},

@@ -31,7 +31,8 @@ mod listening;
 mod questions;
 
 pub(super) use inbound::Ear;
-pub(super) use listening::{Heard, Listening};
+pub use listening::Topic;
+pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
 
 /// One connection's conversation.
 pub struct Upstream {

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Session, Sessions, dispatch::listed_uris};
+use super::{Session, Sessions, dispatch::listed_uris, modern::Listen};
 use crate::{
     config::ProviderName,
-    provider::{CatalogueNews, Client as _, Era, Listing, ResourceUpdate},
+    provider::{CatalogueNews, Client as _, Era, Topic, Listing, ResourceUpdate},
     registry::{Freshness, Registry},
     wire::{self, Splice, shallow},
 };
@@ -91,7 +91,7 @@ pub async fn keep_clients_informed(
                 let now = *news.borrow_and_update();
                 sessions.each(|session| tell(session, now));
             }
-            Some(update) = updates.recv() => pass_on(&sessions, &update),
+            Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
             Some(provider) = started.recv() => subscribe_again(&registry, &sessions, &provider),
         }
     }
@@ -109,7 +109,8 @@ fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName
     sessions.each(|session| wanted.extend(session.subscriptions()));
     let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
     if upstream.era() == Era::Modern {
-        return upstream.listen_to(own);
+        let tasks = wanted_tasks(registry, sessions, name);
+        return upstream.listen_to(own.into_iter().map(Topic::Resource).chain(tasks));
     }
     for uri in own {
         let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
@@ -141,8 +142,11 @@ pub(super) fn catch_up(registry: &Registry, session: &Session) {
     tell(session, *registry.ground.catalogue_news.borrow());
 }
 
-fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
+fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
     let frame = &update.frame;
+    if frame.method() == "notifications/tasks" {
+        return pass_task_on(registry, sessions, update);
+    }
     let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "uri").ok().flatten());
     let Some(place) = place else { return };
     let Some(own) = shallow::string(frame.bytes(), place) else { return };
@@ -154,6 +158,35 @@ fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
             }
         });
     }
+}
+
+/// The tasks of one provider that modern clients listen for.
+pub(super) fn wanted_tasks(registry: &Registry, sessions: &Sessions, of: &ProviderName) -> BTreeSet<Topic> {
+    let mut wanted = BTreeSet::new();
+    sessions.each(|session| {
+        for id in session.listen().map(Listen::tasks).into_iter().flatten() {
+            if let Some((provider, own)) = registry.ground.task_ids.read(id, 0)
+                && provider == of.as_str()
+            {
+                wanted.insert(Topic::Task(own.to_owned()));
+            }
+        }
+    });
+    wanted
+}
+
+fn pass_task_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
+    let frame = &update.frame;
+    let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "taskId").ok().flatten());
+    let Some(place) = place else { return };
+    let Some(own) = shallow::string(frame.bytes(), place) else { return };
+    let shown = registry.ground.task_ids.show(update.provider.as_str(), &own, 0);
+    let message: Bytes = Splice::new().replace(place, shallow::quote(&shown)).apply(frame.bytes()).into();
+    sessions.each(|session| {
+        if session.listen().is_some_and(|listen| listen.tasks().contains(&shown)) {
+            session.push(message.clone());
+        }
+    });
 }
 
 fn kind_of(listing: Listing) -> usize {

@@ -10,7 +10,7 @@ use super::{
     modern,
 };
 use crate::{
-    provider::{Caller, Era, Provider},
+    provider::{Caller, Era, Provider, Topic},
     registry::{Address, Delivery},
     wire::{self, Frame, Splice, code, modern::extension, shallow},
 };
@@ -84,6 +84,19 @@ impl Gateway {
             }
             let Some(cursor) = field("nextCursor").filter(|cursor| page.text(*cursor) != b"null") else { return };
             params = [b"{\"cursor\":", page.text(cursor), b"}"].concat();
+        }
+    }
+
+    /// Has their upstreams tell of these tasks of modern clients. One that cannot tells nothing.
+    pub(super) async fn listen_for_tasks(&self, shown: impl Iterator<Item = &String>) {
+        for id in shown {
+            let Some((provider, own)) = self.registry.ground.task_ids.read(id, 0) else { continue };
+            let Some(provider) = self.registry.provider(provider) else { continue };
+            if provider.be_ready().await.is_ok()
+                && let Some(upstream) = provider.live().filter(|upstream| upstream.era() == Era::Modern)
+            {
+                upstream.listen_to([Topic::Task(own.to_owned())]);
+            }
         }
     }
 

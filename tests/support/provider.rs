@@ -23,6 +23,8 @@ mod modern;
 mod options;
 #[path = "provider/passing.rs"]
 mod passing;
+#[path = "provider/tasks.rs"]
+mod tasks;
 #[path = "provider/tools.rs"]
 mod tools;
 
@@ -74,6 +76,7 @@ struct State {
     next_id: u32,
     deaf: bool,
     passing: passing::Heard,
+    tasks: Vec<tasks::Task>,
     log_level: Option<String>,
     subscribed: Vec<String>,
     /// Ids of requests of the modern era that are not answered yet.
@@ -128,7 +131,7 @@ impl Server {
         if self.options.refuse_envelope && params.contains("io.modelcontextprotocol") {
             return self.error(id, -32600, "this connection serves the handshake protocol era");
         }
-        if self.in_modern_era(id, method, params, &value) {
+        if self.in_modern_era(id, method, params, &value) || tasks::serves(self, id, method, &value) {
             return;
         }
         let result = match method {
@@ -179,13 +182,13 @@ impl Server {
         let version = VERSIONS.into_iter().find(|v| *v == offered).unwrap_or("2025-11-25");
         let result = json!({
             "protocolVersion": version,
-            "capabilities": {
+            "capabilities": tasks::capabilities(self, false, json!({
                 "tools": {"listChanged": true},
                 "resources": {"listChanged": true, "subscribe": true},
                 "prompts": {"listChanged": true},
                 "completions": {},
                 "logging": {}
-            },
+            })),
             "serverInfo": {"name": self.options.name, "version": self.options.version},
             "instructions": "a test provider"
         });

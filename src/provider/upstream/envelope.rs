@@ -62,8 +62,10 @@ pub(super) fn introduce(frame: &Frame, caller: &Caller, edits: &mut Splice<'_>) 
 /// `params` (raw, empty: none) of a request of the gateway's own, for a modern upstream.
 pub(super) fn own_params(params: &[u8]) -> Vec<u8> {
     let (version, info) = (shallow::quote(modern::VERSION), ours());
+    // Tasks are listened for on behalf of clients that know them.
+    let capabilities = json!({"extensions": {modern::extension::TASKS: {}}}).to_string();
     let meta: [(&str, &[u8]); 3] =
-        [(key::VERSION, &version), (key::CAPABILITIES, b"{}"), (key::CLIENT, info.as_bytes())];
+        [(key::VERSION, &version), (key::CAPABILITIES, capabilities.as_bytes()), (key::CLIENT, info.as_bytes())];
     let meta = [b"{", shallow::members(&meta).as_slice(), b"}"].concat();
     let text = if params.is_empty() { &b"{}"[..] } else { params };
     match shallow::root(text) {

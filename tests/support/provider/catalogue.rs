@@ -58,6 +58,7 @@ pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Valu
             })
         })
         .collect();
+    all.extend(super::tasks::tools(options.tasks));
     if options.era != Era::Legacy {
         all.extend(modern::marked_tools());
     }

@@ -14,6 +14,13 @@ pub struct Options {
     pub list: List,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
+    /// `--tasks`: it has tasks, and declares them and more.
+    pub tasks: bool,
+    /// `--ttl-ms N`, `--cache-scope SCOPE`: what its modern lists say.
+    pub ttl_ms: u64,
+    pub cache_scope: String,
+    /// `--no-list-changed`: a modern one does not tell of changes of its tools.
+    pub list_changed: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
     pub era: Era,
     /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
@@ -112,6 +119,10 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--tasks" => options.tasks = true,
+                "--ttl-ms" => options.ttl_ms = number(&value()) as u64,
+                "--cache-scope" => options.cache_scope = value(),
+                "--no-list-changed" => options.list_changed = false,
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
@@ -145,6 +156,10 @@ impl Default for Options {
             page_size: 0,
             list: List::Normal,
             refuse_envelope: false,
+            tasks: false,
+            ttl_ms: 5,
+            cache_scope: "public".into(),
+            list_changed: true,
             era: Era::Legacy,
             probe: Probe::Unknown,
             log_requests: None,
