@@ -196,3 +196,147 @@ fn a_cursor_that_the_gateway_has_not_given_is_refused() {
     assert!(gateway.client.tools().iter().filter(|name| name.starts_with("a__")).count() > 20);
     gateway.stop();
 }
+
+fn hello(gateway: &Gateway) -> Value {
+    let params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    gateway.client.request("initialize", params)["result"].take()
+}
+
+/// Providers of both eras have been seen: another gateway on the same state.
+fn seen_before(home: &Arc<Home>) -> Gateway {
+    let providers =
+        [home.provider("a", &["--tasks"], ""), home.provider("b", &["--tasks", "--era", "modern"], "")].concat();
+    let gateway = Gateway::start(home, &providers);
+    gateway.client.tools();
+    gateway.stop();
+    Gateway::spawn(home)
+}
+
+#[test]
+fn what_upstreams_declare_is_shown_to_clients_of_each_era_as_it_is() {
+    let home = Home::new();
+    let gateway = seen_before(&home);
+    let legacy = hello(&gateway)["capabilities"].take();
+    assert_eq!(legacy["tools"], json!({"listChanged": true}), "{legacy}");
+    assert_eq!(legacy["tasks"]["requests"], json!({"tools": {"call": {}}}));
+    let ui = json!({"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}});
+    assert_eq!(legacy["extensions"], ui, "{legacy}");
+    assert_eq!(legacy["experimental"], json!({"a": {}, "b": {}}), "of both");
+    assert_eq!(legacy["x-vendor"], json!({"level": 1.5, "of": "a"}), "the first counts");
+    let line = gateway.client.wait_line("the answer", |line| line.contains("protocolVersion"));
+    assert!(line.contains(r#""level":1.5"#), "{line}");
+    let modern = gateway.client.request("server/discover", params(json!({}), json!({})))["result"].take();
+    let capabilities = &modern["capabilities"];
+    assert!(capabilities.get("tasks").is_none(), "{capabilities}");
+    assert_eq!(capabilities["extensions"]["io.modelcontextprotocol/tasks"], json!({}));
+    assert_eq!(capabilities["extensions"]["io.modelcontextprotocol/ui"], ui["io.modelcontextprotocol/ui"]);
+    assert_eq!(modern["resultType"], "complete");
+    gateway.stop();
+}
+
+fn list(gateway: &Gateway, method: &str) -> (u64, String) {
+    let list = gateway.client.request(method, params(json!({}), json!({})))["result"].take();
+    (list["ttlMs"].as_u64().unwrap_or_else(|| panic!("{list}")), list["cacheScope"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_merged_list_may_be_kept_as_long_as_the_least_of_its_parts_which_grow_old() {
+    let home = Home::new();
+    let modern = |name: &str, ttl: &str, scope: &str, keys: &str| {
+        home.provider(name, &["--era", "modern", "--ttl-ms", ttl, "--cache-scope", scope], keys)
+    };
+    let (a, b) = (modern("a", "60000", "public", ""), modern("b", "20000", "public", ""));
+    let gateway = Gateway::start(&home, &[a.clone(), b.clone()].concat());
+    let (first, scope) = list(&gateway, "tools/list");
+    assert!((10_000..=20_000).contains(&first) && scope == "public", "{first} {scope}");
+    std::thread::sleep(ms(1100));
+    let (later, _) = list(&gateway, "tools/list");
+    assert!(later + 1000 <= first, "the same list a second later promises a second less: {first}, {later}");
+    // Private where one part is.
+    gateway.reload(&[a.clone(), modern("b", "20000", "private", "")].concat());
+    gateway.client.tools();
+    let (ttl, scope) = list(&gateway, "prompts/list");
+    assert!((1..=20_000).contains(&ttl) && scope == "private", "{ttl} {scope}");
+    // Private where it is filtered; only tools are.
+    let filtered = modern("a", "60000", "public", "tools: {deny: [fail]}");
+    gateway.reload(&filtered);
+    // What is remembered of it promises nothing until it is asked again.
+    assert_eq!(list(&gateway, "prompts/list"), (0, "private".into()));
+    gateway.client.text("a__pid", json!({}));
+    assert_eq!((list(&gateway, "tools/list").1, list(&gateway, "prompts/list").1), ("private".into(), "public".into()));
+    // Not at all where one part does not say, nor what an earlier run has learned.
+    gateway.reload(&[a.clone(), home.provider("c", &[], "")].concat());
+    gateway.client.tools();
+    assert_eq!(list(&gateway, "tools/list"), (0, "private".into()));
+    gateway.stop();
+    let gateway = Gateway::start(&home, &a);
+    assert_eq!(list(&gateway, "tools/list"), (0, "private".into()));
+    gateway.client.text("a__pid", json!({}));
+    assert!(list(&gateway, "tools/list").0 > 0);
+    gateway.stop();
+}
+
+#[test]
+fn a_list_over_its_time_of_an_upstream_that_tells_of_no_changes_is_fetched_again() {
+    let home = Home::new();
+    let gateway = started(&home, &["--era", "modern", "--no-list-changed", "--ttl-ms", "100"]);
+    assert!(!gateway.client.tools().contains(&"a__quiet".to_owned()));
+    gateway.client.tool("a__add_tool", json!({"name": "quiet"}));
+    // Asked again at the earliest after 5 s.
+    eventually("it is listed", ms(15_000), || {
+        std::thread::sleep(ms(200));
+        gateway.client.tools().contains(&"a__quiet".to_owned()).then_some(())
+    });
+    gateway.stop();
+}
+
+#[test]
+fn trace_context_and_every_unknown_key_pass_in_both_eras_both_ways() {
+    let own = r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=1,b=2","baggage":"u=\u00e9","com.example/n":1.50"#;
+    for era in ERAS {
+        let home = Home::new();
+        let gateway = started(&home, era);
+        let tool = if era.is_empty() { "a__call" } else { "a__meta" };
+        gateway.client.raw(&format!(
+            r#"{{"jsonrpc":"2.0","id":"t","method":"tools/call","params":{{"name":"{tool}","x":0.10,"_meta":{{{own}}}}}}}"#
+        ));
+        let answer = gateway.client.wait_line("the answer", |line| line.contains(r#""id":"t""#));
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let seen = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(seen.contains(own) && seen.contains(r#""x":0.10"#), "{era:?}: {seen}");
+        // What the upstream says of itself: icons, titles, `_meta`, and what nobody knows.
+        let said =
+            r#"{"content":[{"type":"text","text":"x","_meta":{"k":1.50}}],"_meta":{"traceparent":"00-1"},"zz":[1E5]}"#;
+        gateway.client.raw(&format!(
+            r#"{{"jsonrpc":"2.0","id":"r","method":"tools/call","params":{{"name":"a__answer","arguments":{said}}}}}"#
+        ));
+        let line = gateway.client.wait_line("the answer", |line| line.contains(r#""id":"r""#));
+        assert!(line.contains(&said[1..]), "{line}");
+        let listed = gateway.client.request("tools/list", json!({}))["result"].take();
+        let echo = listed["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "a__echo").unwrap();
+        assert_eq!(echo["x-unknown-field"], json!({"kept": 0.1}));
+        assert_eq!(echo["title"], "An echo");
+        assert_eq!(echo["icons"], json!([{"src": "data:image/png;base64,AA==", "sizes": ["1x1"], "x": 1.5}]));
+        assert_eq!(echo["_meta"], json!({"com.example/k": 1.5}));
+        // A notification of the upstream's own.
+        let params = json!({"level": 1.5, "_meta": {"traceparent": "00-2"}});
+        gateway.client.tool("a__say", json!({"method": "notifications/vendor", "params": params}));
+        assert_eq!(question(&gateway, "notifications/vendor")["params"], params);
+        gateway.stop();
+    }
+}
+
+#[test]
+fn an_elicitation_that_ends_elsewhere_is_told_to_its_client_after_the_call() {
+    let home = Home::new();
+    let gateway = started(&home, &[]);
+    let refused = gateway.client.request("tools/call", json!({"name": "a__link", "arguments": {}}));
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["data"]["elicitations"][0]["elicitationId"]),
+        (&json!(-32042), &json!("e-1"))
+    );
+    let ended = question(&gateway, "notifications/elicitation/complete");
+    assert_eq!(ended["params"], json!({"elicitationId": "e-1"}), "no call is in flight any more");
+    gateway.stop();
+}

@@ -45,11 +45,14 @@ fn a_legacy_task_is_made_polled_waited_for_and_cancelled() {
     let made = client.request("tools/call", call)["result"].take();
     let id = made["task"]["taskId"].as_str().unwrap().to_owned();
     assert!(id.starts_with("a__") && id.ends_with(".task-1"), "{id}");
-    assert_eq!((&made["task"]["status"], &made["task"]["ttl"], &made["x-more"]), (&json!("working"), &json!(60_000), &json!(1.5)));
+    assert_eq!(
+        (&made["task"]["status"], &made["task"]["ttl"], &made["x-more"]),
+        (&json!("working"), &json!(60_000), &json!(1.5))
+    );
     let state = client.request("tasks/get", json!({"taskId": id}))["result"].take();
     assert_eq!((&state["taskId"], &state["status"]), (&json!(id), &json!("working")));
     let result = client.request("tasks/result", json!({"taskId": id}))["result"].take();
-    assert_eq!(result["content"][0]["text"], r#"{"answer":null,"nonce":7}"#);
+    assert_eq!(result["content"][0]["text"], r#"{"nonce":7,"answer":null}"#);
     assert_eq!(result["_meta"][RELATED]["taskId"], json!(id));
     let second = begin(&client, json!({"ms": 60_000}));
     let cancelled = client.request("tasks/cancel", json!({"taskId": second}))["result"].take();
@@ -101,7 +104,8 @@ fn what_is_told_and_asked_of_a_task_goes_to_its_client_though_others_have_calls_
     let (one, other) = (Legacy::open(address, can_be_asked.clone()), Legacy::open(address, can_be_asked));
     let (mut stream, mut others) = (one.listen(), other.listen());
     let busy = other.start_in_thread("a__sleep", json!({"ms": 3000}));
-    let call = json!({"name": "a__task", "arguments": {"ms": 200, "ask": true}, "task": {}, "_meta": {"progressToken": "p"}});
+    let call =
+        json!({"name": "a__task", "arguments": {"ms": 200, "ask": true}, "task": {}, "_meta": {"progressToken": "p"}});
     let made = one.request("tools/call", call)["result"].take();
     let id = made["task"]["taskId"].clone();
     let told = stream.event();
@@ -166,7 +170,10 @@ fn a_modern_task_is_made_polled_answered_and_cancelled() {
     let id = made["taskId"].as_str().unwrap().to_owned();
     assert!(id.starts_with("a__"), "{id}");
     let polled = ask(address, "tasks/get", json!({"taskId": id}));
-    assert_eq!((&polled["taskId"], &polled["status"], &polled["resultType"]), (&json!(id), &json!("working"), &json!("complete")));
+    assert_eq!(
+        (&polled["taskId"], &polled["status"], &polled["resultType"]),
+        (&json!(id), &json!("working"), &json!("complete"))
+    );
     // Its status is told to whoever listens for it.
     let filter = json!({"notifications": {"taskIds": [id, "a__not.mine"]}});
     let mut listening = Exchange::start(address, "subscriptions/listen", &modern(filter));
@@ -180,9 +187,12 @@ fn a_modern_task_is_made_polled_answered_and_cancelled() {
     assert_eq!(ask(address, "tasks/update", json!({"taskId": id, "inputResponses": answer}))["resultType"], "complete");
     let told = listening.event();
     assert_eq!((&told["method"], &told["params"]["taskId"]), (&json!("notifications/tasks"), &json!(id)), "{told}");
-    assert_eq!((&told["params"]["status"], &told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]), (&json!("completed"), &json!(7)));
+    assert_eq!(
+        (&told["params"]["status"], &told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]),
+        (&json!("completed"), &json!(7))
+    );
     let done = ask(address, "tasks/get", json!({"taskId": id}));
-    assert_eq!(done["result"]["content"][0]["text"], r#"{"answer":{"q":{"action":"accept"}},"nonce":3}"#);
+    assert_eq!(done["result"]["content"][0]["text"], r#"{"nonce":3,"answer":{"q":{"action":"accept"}}}"#);
     let second = ask(address, "tools/call", json!({"name": "a__task", "arguments": {"ms": 60_000}}))["taskId"].take();
     assert_eq!(ask(address, "tasks/cancel", json!({"taskId": second}))["resultType"], "complete");
     assert_eq!(ask(address, "tasks/get", json!({"taskId": second}))["status"], "cancelled");
@@ -199,7 +209,8 @@ fn a_modern_client_that_does_not_declare_tasks_gets_none_and_reaches_none() {
     let id = ask(address, "tools/call", json!({"name": "a__task", "arguments": {"ms": 60_000}}))["taskId"].take();
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         for taskid in [&id, &json!("nobody")] {
-            let (status, answer) = Exchange::start(address, method, &params(json!({"taskId": taskid}), json!({}))).answer();
+            let (status, answer) =
+                Exchange::start(address, method, &params(json!({"taskId": taskid}), json!({}))).answer();
             assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32021)), "{method}: {answer}");
             let required = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
             assert_eq!(answer["error"]["data"]["requiredCapabilities"], required);
@@ -245,7 +256,10 @@ fn the_id_of_a_modern_task_outlives_the_gateway() {
     gateway.stop();
     let (gateway, address) = served(&home, &["--era", "modern"], "");
     let (_, answer) = Exchange::start(address, "tasks/get", &modern(json!({"taskId": id}))).answer();
-    assert_eq!(answer["error"]["message"], "there is no such task", "the upstream was asked, and knows no more: {answer}");
+    assert_eq!(
+        answer["error"]["message"], "there is no such task",
+        "the upstream was asked, and knows no more: {answer}"
+    );
     gateway.stop();
 }
 

@@ -60,6 +60,10 @@ impl Provider {
     pub(super) async fn keep_catalogue(self: Arc<Self>, upstream: Arc<Upstream>) {
         loop {
             let first = upstream.news.changed_lists().await;
+            if first.renewed() {
+                self.tell_log_level();
+                self.tell_started();
+            }
             tokio::time::sleep(LIST_DEBOUNCE).await;
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();

@@ -4,7 +4,7 @@
 //! change for that, it keeps byte for byte.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -29,6 +29,7 @@ mod handles;
 mod inbound;
 mod listening;
 mod questions;
+mod subscribed;
 
 pub(super) use inbound::Ear;
 pub use listening::Topic;
@@ -42,6 +43,7 @@ pub struct Upstream {
     /// It has declared tasks, in the way of its era.
     tasks: AtomicBool,
     handles: handles::Handles,
+    subscribed: Mutex<BTreeSet<String>>,
     task_ids: Arc<TaskIds>,
     /// In the modern era: what is listened to.
     pub(super) listening: Listening,
@@ -110,6 +112,7 @@ impl Upstream {
             era: OnceLock::new(),
             tasks: AtomicBool::new(false),
             handles: handles::Handles::default(),
+            subscribed: Mutex::default(),
             task_ids,
             listening: Listening::default(),
             ids: AtomicU64::new(1),

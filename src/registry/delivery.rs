@@ -89,6 +89,12 @@ impl Registry {
         if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));
         }
+        match frame.method() {
+            // Also when the answer is not waited for any more.
+            "resources/subscribe" => lease.upstream.subscribed(name, true),
+            "resources/unsubscribe" => lease.upstream.subscribed(name, false),
+            _ => {}
+        }
         let mut edits = Splice::new();
         if let Some(place) = delivery.name_place {
             edits.replace(place, shallow::quote(name));

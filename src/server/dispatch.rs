@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Session, Sessions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
-    tasks,
+    tasks, wishes,
 };
 use crate::{
     bridge::{self, Parking},
@@ -221,10 +221,8 @@ impl Gateway {
         }
         // A shared upstream has one level for all clients: the least that any of them wants. What one client does not want
         // is left out on its way to it.
-        let mut least = session.log_level();
-        self.sessions.each(|other| least = [least, other.log_level()].into_iter().flatten().min());
-        if let Some(name) = least.and_then(|least| LEVELS.get(usize::from(least))) {
-            self.registry.set_log_level(name);
+        if let Some(level) = wishes::least_level(&self.sessions) {
+            self.registry.set_log_level(level);
         }
         Ok(wire::result(frame.id(), b"{}"))
     }

@@ -1,14 +1,14 @@
 //! Listings, and telling clients that they changed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Session, Sessions, dispatch::listed_uris, modern::Listen};
+use super::{Session, Sessions, dispatch::listed_uris, wishes};
 use crate::{
     config::ProviderName,
-    provider::{CatalogueNews, Client as _, Era, Topic, Listing, ResourceUpdate},
+    provider::{CatalogueNews, Client as _, Era, Listing, ResourceUpdate},
     registry::{Freshness, Registry},
     wire::{self, Splice, shallow},
 };
@@ -92,31 +92,12 @@ pub async fn keep_clients_informed(
                 sessions.each(|session| tell(session, now));
             }
             Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
-            Some(provider) = started.recv() => subscribe_again(&registry, &sessions, &provider),
-        }
-    }
-}
-
-/// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName) {
-    let Some((provider, upstream)) = registry.provider(name.as_str()).and_then(|p| Some((p.clone(), p.live()?))) else {
-        return;
-    };
-    if !provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["resources", "subscribe"])) {
-        return;
-    }
-    let mut wanted = BTreeSet::new();
-    sessions.each(|session| wanted.extend(session.subscriptions()));
-    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
-    if upstream.era() == Era::Modern {
-        let tasks = wanted_tasks(registry, sessions, name);
-        return upstream.listen_to(own.into_iter().map(Topic::Resource).chain(tasks));
-    }
-    for uri in own {
-        let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
-        if let Ok(call) = upstream.request("resources/subscribe", &params) {
-            // Ends with the instance at the latest. One that refuses now sends no updates.
-            tokio::spawn(call.answer(provider.spec.call_timeout));
+            Some(provider) = started.recv() => wishes::ask_again(&registry, &sessions, &provider),
+            () = sessions.missed() => {
+                // Clients go together, and come back.
+                tokio::time::sleep(DEBOUNCE).await;
+                wishes::give_up(&registry, &sessions);
+            }
         }
     }
 }
@@ -158,21 +139,6 @@ fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
             }
         });
     }
-}
-
-/// The tasks of one provider that modern clients listen for.
-pub(super) fn wanted_tasks(registry: &Registry, sessions: &Sessions, of: &ProviderName) -> BTreeSet<Topic> {
-    let mut wanted = BTreeSet::new();
-    sessions.each(|session| {
-        for id in session.listen().map(Listen::tasks).into_iter().flatten() {
-            if let Some((provider, own)) = registry.ground.task_ids.read(id, 0)
-                && provider == of.as_str()
-            {
-                wanted.insert(Topic::Task(own.to_owned()));
-            }
-        }
-    });
-    wanted
 }
 
 fn pass_task_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {

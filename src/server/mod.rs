@@ -13,6 +13,7 @@ mod sessions;
 pub mod stdio;
 mod tasks;
 mod vendor;
+mod wishes;
 
 /// How far the gateway's end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

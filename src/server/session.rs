@@ -339,6 +339,12 @@ impl Session {
         self.inner().subscriptions.iter().cloned().collect()
     }
 
+    /// Whether upstreams were asked for something on its behalf that they go on with.
+    pub(super) fn has_wishes(&self) -> bool {
+        let listens = self.listen.as_ref().is_some_and(|listen| !listen.tasks().is_empty());
+        listens || self.log_level().is_some() || !self.inner().subscriptions.is_empty()
+    }
+
     /// It has just been given list number `kind`: as of `news`, with `learned` first catalogues in it.
     pub fn listed(&self, kind: usize, news: u64, learned: u64) {
         if let (Some(told), Some(listed)) = (self.told.get(kind), self.listed.get(kind)) {

@@ -52,6 +52,9 @@ pub trait Inbound: Send + Sync + 'static {
     /// The request `id` will get no answer (HTTP error, oversize answer, connection lost in mid-call...).
     /// `None`: the upstream sent something that had to be dropped and may have been an answer to any request in flight.
     fn failed(&self, id: Option<u64>, error: TransportError);
+
+    /// The upstream had lost the session, and was greeted again: it knows nothing of what it was told before.
+    fn renewed(&self) {}
 }
 
 /// The sending half. Cheap calls, never blocking.

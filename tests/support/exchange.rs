@@ -4,6 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde_json::{Value, json};
@@ -98,7 +99,9 @@ impl Legacy {
     }
 
     pub fn start(&self, method: &str, params: Value) -> Exchange {
-        let body = json!({"jsonrpc": "2.0", "id": 5, "method": method, "params": params});
+        static IDS: AtomicU64 = AtomicU64::new(100);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.post(&body)
     }
 

@@ -64,6 +64,9 @@ struct Args {
     /// Clients must show a certificate of this authority.
     #[arg(long)]
     client_ca: Option<PathBuf>,
+    /// It has a resource to subscribe to, and logs.
+    #[arg(long)]
+    resources: bool,
     /// The `endpoint` event of the legacy transport.
     #[arg(long, default_value = "/messages")]
     endpoint: String,
@@ -284,7 +287,7 @@ impl Server {
 
     fn initialize(&self, message: &Value) -> Response {
         self.count("initialises");
-        let mut response = axum::Json(initialized(message)).into_response();
+        let mut response = axum::Json(initialized(message, self.args.resources)).into_response();
         if !self.args.no_sessions {
             let id = self.fresh("session-");
             response.headers_mut().insert("mcp-session-id", id.parse().unwrap());
@@ -446,7 +449,7 @@ impl Server {
                 return server.take_notice(&message);
             }
             let answer = match message["method"].as_str() {
-                Some("initialize") => initialized(&message),
+                Some("initialize") => initialized(&message, false),
                 _ => server.answer(&message, &out).await,
             };
             let _ = out.send(Ok(format!("event: message\r\ndata: {answer}\r\n\r\n"))).await;

@@ -27,6 +27,10 @@ impl Inbound for Ear {
         }
     }
 
+    fn renewed(&self) {
+        self.0.news.renewed();
+    }
+
     fn failed(&self, id: Option<u64>, error: TransportError) {
         let upstream = &self.0;
         let failed: Vec<Pending> = match id {

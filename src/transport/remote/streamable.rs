@@ -218,7 +218,11 @@ impl Remote {
                 if let Err(error) = &outcome {
                     note(&remote.output, &error.to_string());
                 }
+                let renewed = outcome.is_ok();
                 remote.sessions.renewed(outcome);
+                if renewed {
+                    remote.inbound.renewed();
+                }
             });
         };
         self.sessions.ready(stale, renew).await

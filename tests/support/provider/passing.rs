@@ -33,10 +33,20 @@ pub fn vendor(server: &Server, id: &str, method: &str, params: &str) {
     }
 }
 
-/// The tools `ask`, `ask_then_cancel`, `say`, `heard`. `true`: it was one of them.
+/// The tools `ask`, `ask_then_cancel`, `say`, `heard`, `answer` (its arguments are the result), `link` (an elicitation that ends
+/// elsewhere, a little later). `true`: it was one of them.
 pub fn serves(server: &Arc<Server>, id: &str, name: &str, arguments: &str) -> bool {
-    if !matches!(name, "ask" | "ask_then_cancel" | "say" | "heard") {
-        return false;
+    match name {
+        "ask" | "ask_then_cancel" | "say" | "heard" => {}
+        "answer" => {
+            server.answer(id, arguments);
+            return true;
+        }
+        "link" => {
+            link(server, id);
+            return true;
+        }
+        _ => return false,
     }
     let Ok(wanted) = serde_json::from_str::<Arguments<'_>>(arguments) else {
         server.error(id, -32602, "arguments");
@@ -69,6 +79,17 @@ pub fn serves(server: &Arc<Server>, id: &str, name: &str, arguments: &str) -> bo
         }
     });
     true
+}
+
+fn link(server: &Arc<Server>, id: &str) {
+    let one = json!({"mode": "url", "elicitationId": "e-1", "url": "https://example.org/", "message": "?"});
+    let error = json!({"code": -32042, "message": "elsewhere", "data": {"elicitations": [one]}});
+    server.write(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+    let server = server.clone();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        server.notify("notifications/elicitation/complete", r#"{"elicitationId":"e-1"}"#);
+    });
 }
 
 fn text(server: &Server, id: &str, text: &str) {

@@ -88,7 +88,10 @@ fn begin(server: &Arc<Server>, id: &str, params: &Value, is_modern: bool) -> boo
     let extensions = &params["_meta"][modern::CAPABILITIES]["extensions"];
     let wanted = if is_modern { extensions.get(EXTENSION).is_some() } else { params.get("task").is_some() };
     if !wanted {
-        server.answer(id, &json!({"content": [{"type": "text", "text": params.get("task").is_some().to_string()}]}).to_string());
+        server.answer(
+            id,
+            &json!({"content": [{"type": "text", "text": params.get("task").is_some().to_string()}]}).to_string(),
+        );
         return true;
     }
     let own = {

@@ -21,6 +21,12 @@ impl Server {
             let tools = ["echo", "stats"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             return result(message, json!({"tools": tools}));
         }
+        match message["method"].as_str().unwrap_or_default() {
+            "resources/list" => return result(message, json!({"resources": [{"uri": "test://r", "name": "r"}]})),
+            "resources/templates/list" => return result(message, json!({"resourceTemplates": []})),
+            "resources/subscribe" | "logging/setLevel" => return result(message, json!({})),
+            _ => {}
+        }
         let text = match name {
             "echo" => args["text"].as_str().unwrap_or_default().to_owned(),
             "pid" => std::process::id().to_string(),
@@ -87,10 +93,14 @@ impl Server {
     }
 }
 
-pub(crate) fn initialized(message: &Value) -> Value {
+pub(crate) fn initialized(message: &Value, resources: bool) -> Value {
     let version = &message["params"]["protocolVersion"];
     let info = json!({"name": "hangar-test-remote", "version": "1"});
-    result(message, json!({"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}))
+    let capabilities = match resources {
+        true => json!({"tools": {}, "resources": {"subscribe": true}, "logging": {}}),
+        false => json!({"tools": {}}),
+    };
+    result(message, json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}))
 }
 
 pub(crate) fn result(message: &Value, result: Value) -> Value {

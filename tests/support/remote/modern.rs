@@ -75,8 +75,10 @@ impl Server {
             "tasks/get" => complete(json!({"taskId": message["params"]["taskId"], "status": "working"})),
             "tools/call" => match name {
                 "hang" => self.hang(message).await,
-                "task" => axum::Json(result(message, json!({"resultType": "task", "taskId": "t/1", "status": "working"})))
-                    .into_response(),
+                "task" => {
+                    axum::Json(result(message, json!({"resultType": "task", "taskId": "t/1", "status": "working"})))
+                        .into_response()
+                }
                 "elicit" => self.elicit_in_answer(message),
                 "change" => {
                     let listeners = std::mem::take(&mut *self.modern_listeners.lock().unwrap());
@@ -118,7 +120,9 @@ impl Server {
             "deep": {"type": "object", "properties": {"flag": {"type": "boolean", "x-mcp-header": "Flag"}}}
         }}});
         let mut tools: Vec<Value> =
-            ["echo", "stats", "hang", "task", "elicit", "change", "end_listening", "listening", "progress"].map(plain).to_vec();
+            ["echo", "stats", "hang", "task", "elicit", "change", "end_listening", "listening", "progress"]
+                .map(plain)
+                .to_vec();
         tools.push(marked);
         tools
             .push(json!({"name": "bad", "inputSchema": {"properties": {"a": {"type": "array", "x-mcp-header": "A"}}}}));
