@@ -82,6 +82,12 @@ fn a_vendors_request_of_the_upstream_goes_to_the_one_client_that_it_can_mean() {
     let call = gateway.client.start_tool("a__ask", json!({"method": "vendor/choose", "params": {"of": [1.50, 2]}}));
     let asked = question(&gateway, "vendor/choose");
     assert_eq!(asked["params"], json!({"of": [1.50, 2]}));
+    // A task of the client's own, under the id that it gave.
+    let of_task = gateway.client.start_tool("a__ask", json!({"method": "tasks/get", "params": {"taskId": "mine"}}));
+    let about = question(&gateway, "tasks/get");
+    assert_eq!(about["params"], json!({"taskId": "mine"}));
+    gateway.client.raw(&json!({"jsonrpc": "2.0", "id": about["id"], "result": {"taskId": "mine"}}).to_string());
+    assert_eq!(of_task.wait()["result"]["content"][0]["text"], r#"{"taskId":"mine"}"#);
     gateway.client.raw(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"n":1.50}}}}"#, asked["id"]));
     assert_eq!(call.wait()["result"]["content"][0]["text"], r#"{"n":1.50}"#);
     gateway.stop();

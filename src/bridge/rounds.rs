@@ -112,10 +112,14 @@ async fn ask(caller: &Caller, questions: &[Question]) -> Result<Vec<u8>, (String
     }
     let answers = questions.iter().map(|question| async {
         let lacks = |why: &str| (question.method.clone(), why.to_owned());
+        let asked = caller.client.ask(&question.request, &caller.relay);
         let answer = tokio::select! {
-            answer = caller.client.ask(&question.request, &caller.relay).answer => answer.map_err(|_| lacks("the client went away"))?,
+            answer = asked.answer => answer.map_err(|_| lacks("the client went away"))?,
             () = caller.relay.closed() => return Err(lacks("the client went away")),
-            () = tokio::time::sleep(WAIT) => return Err(lacks("the client did not answer within 10 minutes")),
+            () = tokio::time::sleep(WAIT) => {
+                caller.client.take_back(asked.id, &caller.relay);
+                return Err(lacks("the client did not answer within 10 minutes"));
+            }
         };
         match (answer.result(), answer.error()) {
             (Some(result), _) => Ok((question.key.as_str(), answer.text(result).to_vec())),

@@ -38,7 +38,7 @@ pub struct Catalogue {
     pub prompts: Vec<Item>,
     pub resources: Vec<Item>,
     pub templates: Vec<Item>,
-    pub(super) hints: Hints,
+    pub hints: Hints,
 }
 
 /// How long a list may be kept, as its upstream said when it was fetched. Not remembered over runs.
@@ -51,7 +51,7 @@ pub struct Hint {
 
 /// Of each list. No part of what a catalogue is: the same things fetched again are the same catalogue.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hints([Option<Hint>; 4]);
+pub struct Hints([Option<Hint>; 4]);
 
 impl PartialEq for Hints {
     fn eq(&self, _: &Self) -> bool {

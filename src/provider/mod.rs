@@ -34,7 +34,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use catalogue::{Catalogue, Hello, Hint, Item, Listing, SharedCatalogue};
+pub use catalogue::{Catalogue, Hello, Hint, Hints, Item, Listing, SharedCatalogue};
 pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;

@@ -54,7 +54,7 @@ fn random() -> [u8; 32] {
 
 /// The one in the file; made when there is none. Of several gateways that start at this moment one makes it.
 fn key_of(file: &Path) -> io::Result<[u8; 32]> {
-    let read = || Some(hex::decode(fs::read(file).ok()?.trim_ascii())?.try_into().ok()?);
+    let read = || hex::decode(fs::read(file).ok()?.trim_ascii())?.try_into().ok();
     if let Some(key) = read() {
         return Ok(key);
     }

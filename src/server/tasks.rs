@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     provider::{Caller, Era, Provider, Topic},
     registry::{Address, Delivery},
-    wire::{self, Frame, Splice, code, modern::extension, shallow},
+    wire::{self, Frame, Span, Splice, code, modern::extension, shallow},
 };
 
 /// `tasks/result` is answered at the end of the task.
@@ -46,55 +47,49 @@ impl Gateway {
     pub(super) async fn list_tasks(&self, frame: &Frame, caller: Caller) -> Answer {
         self.expect_tasks(frame, Era::Legacy)?;
         self.whole(frame)?;
-        let mut array = Vec::new();
         let snapshot = self.registry.snapshot();
-        for provider in snapshot.providers.values() {
-            self.add_tasks(provider, &caller, &mut array).await;
-        }
-        let result = [b"{\"tasks\":[".as_slice(), &array, b"]}"].concat();
+        let within = snapshot.config.server.list_timeout;
+        let parts = snapshot.providers.values().map(|provider| async {
+            tokio::time::timeout(within, self.tasks_of(provider, &caller)).await.ok().flatten()
+        });
+        let parts: Vec<_> = join_all(parts).await.into_iter().flatten().flatten().collect();
+        let result = [b"{\"tasks\":[".as_slice(), &parts.join(&b','), b"]}"].concat();
         Ok(wire::result(frame.id(), &result))
     }
 
-    /// One that does not answer is missing.
-    async fn add_tasks(&self, provider: &Arc<Provider>, caller: &Caller, array: &mut Vec<u8>) {
-        let lists = provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["tasks", "list"]));
-        let Some(upstream) = provider.live().filter(|upstream| lists && upstream.era() == Era::Legacy) else { return };
+    /// Of one provider, raw. `None`: it does not answer, and is missing.
+    async fn tasks_of(&self, provider: &Arc<Provider>, caller: &Caller) -> Option<Vec<Vec<u8>>> {
+        let lists = provider.catalogue()?.hello.has(&["tasks", "list"]);
+        let upstream = provider.live().filter(|upstream| lists && upstream.era() == Era::Legacy)?;
         let mine = upstream.tasks_of(caller.client.id());
+        let mut found = Vec::new();
         let mut params = b"{}".to_vec();
         for _ in 0..if mine.is_empty() { 0 } else { MAX_PAGES } {
-            let Ok(call) = upstream.request(LIST, &params) else { return };
-            let Ok(page) = call.answer(provider.spec.call_timeout).await else { return };
-            let Some(result) = page.result() else { return };
-            let text = page.bytes();
-            let field = |key: &str| shallow::get(text, result, key).ok().flatten();
-            for task in field("tasks").and_then(|list| shallow::elements(text, list)).unwrap_or_default() {
-                let place = shallow::get(text, task, "taskId").ok().flatten();
-                let Some((place, own)) = place.and_then(|place| Some((place, shallow::string(text, place)?))) else {
-                    continue;
-                };
-                if mine.contains(&*own) {
-                    let shown = self.registry.ground.task_ids.show(provider.name.as_str(), &own, caller.client.tag());
-                    let raw = task.of(text);
-                    let place = wire::Span { start: place.start - task.start, end: place.end - task.start };
-                    if !array.is_empty() {
-                        array.push(b',');
-                    }
-                    array.extend(Splice::new().replace(place, shallow::quote(&shown)).apply(raw));
-                }
+            let page = upstream.request(LIST, &params).ok()?.answer(provider.spec.call_timeout).await.ok()?;
+            let (text, result) = (page.bytes(), page.result()?);
+            let field = |object: Span, key: &str| shallow::get(text, object, key).ok().flatten();
+            let tasks = field(result, "tasks").and_then(|list| shallow::elements(text, list))?;
+            for task in tasks {
+                let Some(place) = field(task, "taskId") else { continue };
+                let Some(own) = shallow::string(text, place).filter(|own| mine.contains(&**own)) else { continue };
+                let shown = self.registry.ground.task_ids.show(provider.name.as_str(), &own, caller.client.tag());
+                let place = Span { start: place.start - task.start, end: place.end - task.start };
+                found.push(Splice::new().replace(place, shallow::quote(&shown)).apply(task.of(text)));
             }
-            let Some(cursor) = field("nextCursor").filter(|cursor| page.text(*cursor) != b"null") else { return };
+            let Some(cursor) = field(result, "nextCursor").filter(|cursor| page.text(*cursor) != b"null") else {
+                break;
+            };
             params = [b"{\"cursor\":", page.text(cursor), b"}"].concat();
         }
+        Some(found)
     }
 
-    /// Has their upstreams tell of these tasks of modern clients. One that cannot tells nothing.
-    pub(super) async fn listen_for_tasks(&self, shown: impl Iterator<Item = &String>) {
+    /// Has the upstreams that live tell of these tasks of modern clients; one that starts later is asked then.
+    pub(super) fn listen_for_tasks<'t>(&self, shown: impl Iterator<Item = &'t String>) {
         for id in shown {
             let Some((provider, own)) = self.registry.ground.task_ids.read(id, 0) else { continue };
-            let Some(provider) = self.registry.provider(provider) else { continue };
-            if provider.be_ready().await.is_ok()
-                && let Some(upstream) = provider.live().filter(|upstream| upstream.era() == Era::Modern)
-            {
+            let upstream = self.registry.provider(provider).and_then(|provider| provider.live());
+            if let Some(upstream) = upstream.filter(|upstream| upstream.era() == Era::Modern) {
                 upstream.listen_to([Topic::Task(own.to_owned())]);
             }
         }

@@ -94,7 +94,7 @@ impl Upstream {
 
     /// What a client says of a task, as the upstream knows it: the edit, where there is something to change.
     pub(super) fn read_back(&self, frame: &Frame, client: &dyn Client) -> Option<(Span, Vec<u8>)> {
-        let place = related(frame).filter(|_| self.has_tasks())?;
+        let place = self.has_tasks().then(|| related(frame))??;
         let shown = shallow::string(frame.bytes(), place)?;
         let (provider, own) = self.task_ids.read(&shown, client.tag())?;
         (provider == self.provider.as_str()).then(|| (place, shallow::quote(own)))

@@ -96,7 +96,7 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
     for uri in uris {
         subscribe(gateway, &session, &uri, relay).await;
     }
-    gateway.listen_for_tasks(session.listen().map(Listen::tasks).into_iter().flatten()).await;
+    gateway.listen_for_tasks(session.listen().map(Listen::tasks).into_iter().flatten());
     loop {
         tokio::select! {
             biased;
