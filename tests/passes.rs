@@ -259,6 +259,9 @@ fn a_merged_list_may_be_kept_as_long_as_the_least_of_its_parts_which_grow_old() 
     std::thread::sleep(ms(1100));
     let (later, _) = list(&gateway, "tools/list");
     assert!(later + 1000 <= first, "the same list a second later promises a second less: {first}, {later}");
+    let read = params(json!({"uri": "hangar://a/test://one"}), json!({}));
+    let read = gateway.client.request("resources/read", read)["result"].take();
+    assert_eq!((&read["ttlMs"], &read["cacheScope"]), (&json!(60_000), &json!("public")), "as its upstream says");
     // Private where one part is.
     gateway.reload(&[a.clone(), modern("b", "20000", "private", "")].concat());
     gateway.client.tools();

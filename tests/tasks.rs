@@ -128,6 +128,27 @@ fn what_is_told_and_asked_of_a_task_goes_to_its_client_though_others_have_calls_
     gateway.stop();
 }
 
+/// On stdio there is one stream for everything, and on HTTP one of each call upstream.
+#[test]
+fn a_client_on_stdio_hears_of_its_task_after_the_call_that_made_it() {
+    let home = Home::new();
+    home.put(&gateway::config(&home.provider("a", &["--tasks"], ""), gateway::UNWATCHED));
+    let gateway = Gateway::spawn(&home);
+    gateway.client.initialize(json!({"elicitation": {}}));
+    let call =
+        json!({"name": "a__task", "arguments": {"ms": 200, "ask": true}, "task": {}, "_meta": {"progressToken": 9}});
+    let id = gateway.client.request("tools/call", call)["result"]["task"]["taskId"].take();
+    let result = gateway.client.send("tasks/result", json!({"taskId": id}));
+    let asked = gateway.client.wait_messages("elicitation/create", 1).remove(0);
+    assert_eq!(asked["params"]["_meta"][RELATED]["taskId"], id);
+    gateway.client.raw(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "decline"}}).to_string());
+    assert_eq!(result.wait()["result"]["_meta"][RELATED]["taskId"], id);
+    let told = gateway.client.wait_messages("notifications/progress", 1).remove(0);
+    assert_eq!((&told["params"]["progressToken"], &told["params"]["_meta"][RELATED]["taskId"]), (&json!(9), &id));
+    assert_eq!(gateway.client.wait_messages("notifications/tasks/status", 1).remove(0)["params"]["taskId"], id);
+    gateway.stop();
+}
+
 #[test]
 fn a_task_that_runs_keeps_its_provider_and_needs_none_of_its_permits() {
     let home = Home::new();
