@@ -45,7 +45,9 @@ pub enum CallError {
          (max_instances); one that is not used ends after idle_ttl_s, or with its client"
     )]
     Full { provider: ProviderName, limit: u32 },
-    #[error("provider \"{provider}\" serves each client by an instance of its own (sharing: session), and this client is gone")]
+    #[error(
+        "provider \"{provider}\" serves each client by an instance of its own (sharing: session), and this client is gone"
+    )]
     ClientGone { provider: ProviderName },
     /// It needs something of the client that it did not get.
     #[error("provider \"{provider}\" needs {what} of this client to answer the call, and {why}")]

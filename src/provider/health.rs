@@ -52,7 +52,9 @@ impl Provider {
         if hopeless {
             // It hangs: end it, so that the next call gets a fresh one. In its own task, because this one ends with it.
             let provider = self.clone();
-            self.ground.tasks.spawn(async move { provider.stop_one(StopReason::Unhealthy, Duration::ZERO, false).await });
+            self.ground
+                .tasks
+                .spawn(async move { provider.stop_one(StopReason::Unhealthy, Duration::ZERO, false).await });
         }
     }
 

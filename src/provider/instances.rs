@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     CallError, Catalogue, Client, ClientFeature, ClientId, Era, Failure, HomeKind, ListKinds, Provider, ProviderState,
-    StateEvent, Upstream,
+    SharedCatalogue, StateEvent, Status, Upstream,
 };
 use crate::{config::Sharing, telemetry::StopReason, wire::Frame};
 
@@ -35,6 +35,8 @@ pub(super) struct Instances {
     held: Mutex<Held>,
     /// Each waits for the end of one instance.
     attendants: TaskTracker,
+    /// Of instances so far, those that are gone included.
+    starts: AtomicU64,
 }
 
 #[derive(Default)]
@@ -80,7 +82,11 @@ struct Turn {
 
 impl Instances {
     pub(super) fn of(sharing: Sharing) -> Option<Self> {
-        (sharing == Sharing::Session).then(|| Self { held: Mutex::default(), attendants: TaskTracker::new() })
+        (sharing == Sharing::Session).then(|| Self {
+            held: Mutex::default(),
+            attendants: TaskTracker::new(),
+            starts: AtomicU64::new(0),
+        })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -151,9 +157,8 @@ impl Provider {
         if modern {
             owner.capabilities = Bytes::from_static(b"{}");
         }
-        let fits = |entry: &Entry| {
-            entry.capabilities == owner.capabilities && (entry.calls == 0 || !(alone || entry.alone))
-        };
+        let fits =
+            |entry: &Entry| entry.capabilities == owner.capabilities && (entry.calls == 0 || !(alone || entry.alone));
         let lanes = (home.id, 1)..=(home.id, u32::MAX);
         let mut last = 0;
         let mut found = None;
@@ -259,6 +264,12 @@ impl Provider {
         self.owner.as_ref().map(|owner| owner.home)
     }
 
+    /// What it offers to `client`.
+    pub fn catalogue_for(&self, client: &dyn Client) -> Option<SharedCatalogue> {
+        let own = self.instances_of(client.home().id).first().and_then(|own| own.catalogue());
+        own.or_else(|| self.catalogue())
+    }
+
     /// The instance that what a client wants to know of this provider is asked of: its own, where it has one that lasts.
     pub fn lasting(self: &Arc<Self>, client: &Arc<dyn Client>) -> Result<Arc<Self>, CallError> {
         if !self.is_per_client() || client.home().kind == HomeKind::Call {
@@ -277,6 +288,34 @@ impl Provider {
             }
         }
         self.lasting(client)?.be_ready().await
+    }
+
+    /// Its own instance and those of clients as one: the most alive of them counts.
+    pub fn whole(&self) -> Status {
+        let mut whole = self.status();
+        let Some(instances) = &self.instances else { return whole };
+        whole.starts += instances.starts.load(Ordering::Relaxed);
+        for (_, own) in instances.all() {
+            let own = own.status();
+            if aliveness(own.state) > aliveness(whole.state) {
+                (whole.state, whole.pid, whole.uptime) = (own.state, own.pid, own.uptime);
+            }
+            whole.in_flight += own.in_flight;
+            whole.idle = whole.idle.min(own.idle);
+            if own.consecutive_failures > whole.consecutive_failures {
+                whole.consecutive_failures = own.consecutive_failures;
+                (whole.last_failure, whole.retry_after) = (own.last_failure, own.retry_after);
+            }
+        }
+        whole
+    }
+
+    /// Counted where it outlives the instance.
+    pub(super) fn count_start(&self) {
+        let parent = self.owner.as_ref().and_then(|owner| owner.parent.upgrade());
+        if let Some(instances) = parent.as_ref().and_then(|parent| parent.instances.as_ref()) {
+            instances.starts.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A start of a client's own instance, in its place in line: `None` when there are as many as may be.
@@ -332,6 +371,17 @@ impl Provider {
         if self.owner.as_ref().is_some_and(|owner| owner.roots_changed.swap(false, Ordering::Relaxed)) {
             tell_roots(upstream, b"");
         }
+    }
+}
+
+fn aliveness(state: ProviderState) -> u8 {
+    match state {
+        ProviderState::Ready => 5,
+        ProviderState::Degraded => 4,
+        ProviderState::Initializing => 3,
+        ProviderState::Stopping => 2,
+        ProviderState::Cold => 1,
+        ProviderState::Dead => 0,
     }
 }
 

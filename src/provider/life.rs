@@ -260,6 +260,7 @@ impl Provider {
             self.tell_log_level();
         }
         self.tell_changed_roots(upstream);
+        self.count_start();
         // A candidate is told of when it is in force.
         if self.in_force.load(Ordering::Relaxed) {
             self.tell_started();

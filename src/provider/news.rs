@@ -104,6 +104,7 @@ impl UpstreamNews {
 
     pub(super) fn resource_updated(&self, frame: Frame) {
         // A full channel means that clients are told of other updates already; this one is dropped.
-        let _ = self.updates.try_send(ResourceUpdate { provider: self.provider.clone(), audience: self.audience, frame });
+        let _ =
+            self.updates.try_send(ResourceUpdate { provider: self.provider.clone(), audience: self.audience, frame });
     }
 }

@@ -29,8 +29,8 @@ mod envelope;
 mod inbound;
 mod listening;
 
-pub(super) use inbound::Ear;
 pub(super) use client_end::ClientEnd;
+pub(super) use inbound::Ear;
 pub(super) use listening::{Heard, Listening};
 
 /// One connection's conversation.

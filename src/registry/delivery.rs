@@ -145,7 +145,9 @@ impl Registry {
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
         if may_be_plain {
             self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
-            if let Some(route) = self.index_for(&**client).route(listing, name).cloned().or_else(|| self.plain(listing, name)) {
+            if let Some(route) =
+                self.index_for(&**client).route(listing, name).cloned().or_else(|| self.plain(listing, name))
+            {
                 return Ok(route);
             }
         }

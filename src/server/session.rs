@@ -17,8 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::modern::{self, Listen};
 use crate::{
     provider::{
-        CatalogueNews, Client, ClientFeature, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind, ListKinds,
-        Relay,
+        CatalogueNews, Client, ClientFeature, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind,
+        ListKinds, Relay,
     },
     wire::{self, Frame, Span, shallow},
 };
