@@ -107,6 +107,10 @@ impl Client {
         self.text("a__pid", json!({})).parse().unwrap()
     }
 
+    pub fn wake(&self) {
+        self.pid();
+    }
+
     pub fn tools(&self) -> Vec<String> {
         let list = self.request("tools/list", &json!({}));
         list["result"]["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
@@ -134,7 +138,7 @@ pub fn modern(address: SocketAddr, method: &str, params: &Value, capabilities: &
     let (head, mut stream) = exchange(address, "POST", &headers, &body.to_string());
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    let found = if head.contains("text/event-stream") { text.lines().filter_map(data).last() } else { None };
+    let found = if head.contains("text/event-stream") { text.lines().filter_map(data).next_back() } else { None };
     found.unwrap_or_else(|| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
 

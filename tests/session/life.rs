@@ -118,7 +118,7 @@ fn max_concurrency_holds_for_each_instance() {
     let home = Home::new();
     let (gateway, address) = served(&home, &[], "max_concurrency: 1");
     let clients = [(); 3].map(|()| Client::open(address, json!({})));
-    clients.iter().for_each(|client| drop(client.pid()));
+    clients.iter().for_each(Client::wake);
     let began = std::time::Instant::now();
     std::thread::scope(|scope| {
         for client in &clients {
@@ -165,7 +165,7 @@ fn a_killed_gateway_leaves_no_instance() {
     let home = Home::new();
     let (mut gateway, address) = served(&home, &[], "");
     let clients: Vec<_> = (0..4).map(|_| Client::open(address, json!({}))).collect();
-    clients.iter().for_each(|client| drop(client.pid()));
+    clients.iter().for_each(Client::wake);
     signal(gateway.pid(), Signal::KILL);
     gateway.wait_exit(SOON);
     home.assert_nothing_left(SOON);

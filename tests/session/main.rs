@@ -1,9 +1,12 @@
 //! `sharing: session`: each client session has an instance of its own, through the shipped binary.
 
+#[path = "../support/engine.rs"]
+mod engine;
 #[path = "../support/gateway.rs"]
 mod gateway;
 
 mod client;
+mod elsewhere;
 mod life;
 mod modern;
 mod reload;

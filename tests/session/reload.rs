@@ -42,7 +42,7 @@ fn removed_lets_the_calls_in_flight_finish() {
     let home = Home::new();
     let (gateway, address) = served(&home, &[], "");
     let clients = [(); 2].map(|()| Client::open(address, json!({})));
-    clients.iter().for_each(|client| drop(client.pid()));
+    clients.iter().for_each(Client::wake);
     thread::scope(|scope| {
         let calls: Vec<_> =
             clients.iter().map(|client| scope.spawn(|| client.text("a__sleep", json!({"ms": 1500})))).collect();
@@ -84,7 +84,7 @@ fn a_full_house_is_no_obstacle_to_a_reload() {
     let (gateway, address) = served(&home, &[], "max_instances: 2");
     let clients = [(); 2].map(|()| Client::open(address, json!({})));
     for version in 1..6 {
-        clients.iter().for_each(|client| drop(client.pid()));
+        clients.iter().for_each(Client::wake);
         let version = version.to_string();
         reload(&clients[0], &home, &per_client(&home, &["--version", &version], "max_instances: 2"));
         thread::scope(|scope| clients.iter().for_each(|client| drop(scope.spawn(|| client.pid()))));
