@@ -18,13 +18,17 @@ use futures_util::future::join_all;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    CallError, Catalogue, Client, ClientFeature, ClientId, Era, Failure, HomeKind, ListKinds, Provider, ProviderState,
-    SharedCatalogue, StateEvent, Status, Upstream,
+    CallError, Catalogue, Client, ClientFeature, ClientId, Era, Failure, HomeKind, InstanceNews, ListKinds, Provider,
+    ProviderState, SharedCatalogue, StateEvent, Status, Upstream,
 };
 use crate::{config::Sharing, telemetry::StopReason, wire::Frame};
 
 /// How often an instance is looked for again that ended in the moment it was found.
 const LOOKUPS: usize = 4;
+/// Catalogues of other clients that a new one is compared with.
+const MOST_COMPARED: usize = 64;
+/// How long an instance that has failed, or was refused, is remembered when nobody asks for it: longer than any back-off.
+const REMEMBERED: Duration = Duration::from_secs(60);
 const FEATURES: [ClientFeature; 3] = [ClientFeature::Elicitation, ClientFeature::Sampling, ClientFeature::Roots];
 
 /// A home, and which of its instances: 0 is its session's; requests that stand for themselves have the others.
@@ -200,7 +204,10 @@ impl Provider {
                 // Told by the provider, with time for the calls in flight.
                 () = self.retirement.cancelled() => break None,
                 () = over.cancelled() => break Some(StopReason::SessionEnded),
-                _ = states.changed() => if self.is_spent(&parent) {
+                _ = states.changed() => if self.is_spent(&parent, false) {
+                    break Some(StopReason::Idle);
+                },
+                () = tokio::time::sleep(REMEMBERED) => if self.is_spent(&parent, true) {
                     break Some(StopReason::Idle);
                 }
             }
@@ -218,10 +225,11 @@ impl Provider {
     }
 
     /// It has lived, ended in good order and knows nothing that the provider does not: the next call may as well have a new one.
-    fn is_spent(&self, parent: &Provider) -> bool {
+    /// `long_since`: what went wrong does not matter any more.
+    fn is_spent(&self, parent: &Provider, long_since: bool) -> bool {
         let core = self.core();
-        let at_rest = core.state == ProviderState::Cold && core.in_flight == 0;
-        let spent = at_rest && core.started > 0 && core.consecutive_failures == 0;
+        let at_rest = matches!(core.state, ProviderState::Cold | ProviderState::Dead) && core.in_flight == 0;
+        let spent = at_rest && (long_since || (core.started > 0 && core.consecutive_failures == 0));
         drop(core);
         let (own, common) = (self.catalogue(), parent.catalogue());
         spent && own.as_deref() == common.as_deref()
@@ -341,7 +349,11 @@ impl Provider {
         let Some(parent) = owner.parent.upgrade() else { return };
         let known = self.catalogue().or_else(|| parent.catalogue());
         if self.catalogue().as_deref() != Some(&catalogue) {
-            self.catalogue.store(Some(Arc::new(catalogue.clone())));
+            // Many clients may be told the same: kept once.
+            let others = parent.instances().into_iter().take(MOST_COMPARED).filter_map(|other| other.catalogue());
+            let mut known = parent.catalogue().into_iter().chain(others);
+            let same = known.find(|known| **known == catalogue);
+            self.catalogue.store(Some(same.unwrap_or_else(|| Arc::new(catalogue.clone()))));
         }
         let starting = self.state() == ProviderState::Initializing;
         // What is remembered may be of another day. As long as an instance lives, it is not.
@@ -350,8 +362,11 @@ impl Provider {
             return parent.learned(catalogue);
         }
         let kinds = known.map_or(ListKinds::ALL, |known| ListKinds::that_differ(&known, &catalogue));
-        if let (Some(client), false) = (&owner.client, kinds.is_empty()) {
-            client.lists_changed(kinds);
+        match &owner.client {
+            _ if kinds.is_empty() => {}
+            Some(client) => client.lists_changed(kinds),
+            // Full: as above, and it lists anew when it misses something.
+            None => drop(self.ground.instances.try_send(InstanceNews::Lists { home: owner.home, kinds })),
         }
     }
 

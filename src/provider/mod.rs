@@ -70,18 +70,18 @@ pub struct Ground {
     pub catalogue_news: watch::Sender<CatalogueNews>,
     /// The least severity that any client wants to hear of; `None`: no client has said.
     pub log_level: watch::Sender<Option<&'static str>>,
-    /// Instances that have become ready, on their way to those who have to tell them something.
-    pub started: mpsc::Sender<Started>,
+    /// What instances have come to, on its way to those who have to tell somebody.
+    pub instances: mpsc::Sender<InstanceNews>,
     /// `notifications/resources/updated`, on their way to subscribers.
     pub updates: mpsc::Sender<ResourceUpdate>,
 }
 
-/// An instance has become ready.
 #[derive(Debug, Clone)]
-pub struct Started {
-    pub provider: ProviderName,
-    /// Whose it is; `None`: everybody's.
-    pub home: Option<ClientId>,
+pub enum InstanceNews {
+    /// It knows nothing of earlier ones' subscriptions. `home`: whose it is; `None`: everybody's.
+    Ready { provider: ProviderName, home: Option<ClientId> },
+    /// Lists of whoever is at home there are others now.
+    Lists { home: ClientId, kinds: ListKinds },
 }
 
 /// Counts the changes of each list over all providers.
@@ -257,7 +257,7 @@ impl Provider {
     /// Says that there is an instance which knows nothing of earlier ones' subscriptions.
     pub fn tell_started(&self) {
         // Full: more have started than anybody keeps up with; clients subscribe again when they miss something.
-        let _ = self.ground.started.try_send(Started { provider: self.name.clone(), home: self.home() });
+        let _ = self.ground.instances.try_send(InstanceNews::Ready { provider: self.name.clone(), home: self.home() });
     }
 
     /// From the live upstream, or remembered; `None`: never seen.

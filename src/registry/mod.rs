@@ -10,8 +10,8 @@ mod per_client;
 pub mod view;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ pub struct Snapshot {
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
+    made: Mutex<VecDeque<per_client::Made>>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
@@ -60,6 +61,7 @@ impl Registry {
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
+            made: Mutex::default(),
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),

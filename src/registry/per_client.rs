@@ -1,12 +1,26 @@
 //! What concerns one client alone, where it has instances of its own (`sharing: session`).
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 use super::{Index, Registry};
 use crate::{
-    provider::{Catalogue, Client, Provider, SharedCatalogue},
+    config::ProviderName,
+    provider::{Client, Provider, SharedCatalogue},
     wire::Frame,
 };
+
+/// Indexes kept; clients that declare the same are mostly offered the same, and have one together.
+const KEPT: usize = 16;
+
+/// An index with catalogues that are not everybody's.
+pub(super) struct Made {
+    base: Arc<Index>,
+    own: Vec<(ProviderName, SharedCatalogue)>,
+    index: Arc<Index>,
+}
 
 impl Registry {
     /// The merged lists as `client` has them: an instance of its own may offer something else than the others do.
@@ -21,16 +35,37 @@ impl Registry {
             let same = common.as_ref().is_some_and(|common| Arc::ptr_eq(common, &own) || **common == *own);
             (!same).then(|| (provider.name.clone(), own))
         };
-        let own: Vec<(_, Arc<Catalogue>)> = index.per_client.iter().filter_map(differs).collect();
+        let own: Vec<_> = index.per_client.iter().filter_map(differs).collect();
         if own.is_empty() {
             return index;
+        }
+        let same = |made: &&Made| {
+            let catalogues = made.own.iter().zip(&own).all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(&one.1, &other.1));
+            Arc::ptr_eq(&made.base, &index) && made.own.len() == own.len() && catalogues
+        };
+        if let Some(made) = self.made().iter().find(same) {
+            return made.index.clone();
         }
         let snapshot = self.snapshot();
         let catalogue_of = |provider: &Provider| {
             let own = own.iter().find(|(name, _)| *name == provider.name).map(|(_, own)| own.clone());
             own.or_else(|| provider.catalogue())
         };
-        Arc::new(Index::build(&snapshot, index.news, &self.own_items(&snapshot), catalogue_of))
+        let made = Arc::new(Index::build(&snapshot, index.news, &self.own_items(&snapshot), catalogue_of));
+        // Built of a snapshot that is not the common one's any more: for this once.
+        if snapshot.generation == index.generation {
+            let mut kept = self.made();
+            kept.retain(|made| Arc::ptr_eq(&made.base, &index));
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(Made { base: index, own, index: made.clone() });
+        }
+        made
+    }
+
+    fn made(&self) -> MutexGuard<'_, VecDeque<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `client` wants to hear of has changed: for its own instances.

@@ -7,8 +7,10 @@ use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris};
 use crate::{
+    config::ProviderName,
     provider::{
-        Audience, CatalogueNews, Client, Era, HomeKind, ListKind, Listing, Provider, ResourceUpdate, Started, Upstream,
+        Audience, CatalogueNews, Client, ClientId, Era, HomeKind, InstanceNews, ListKind, Listing, Provider,
+        ResourceUpdate, Upstream,
     },
     registry::Registry,
     wire::{self, Splice, shallow},
@@ -22,14 +24,13 @@ const MAX_INSTRUCTIONS: usize = 8 * 1024;
 /// What providers have to tell the server.
 pub struct News {
     pub updates: mpsc::Receiver<ResourceUpdate>,
-    /// Instances that have become ready.
-    pub started: mpsc::Receiver<Started>,
+    pub instances: mpsc::Receiver<InstanceNews>,
 }
 
 impl News {
     /// Nothing will ever be told.
     pub fn silent() -> Self {
-        Self { updates: mpsc::channel(1).1, started: mpsc::channel(1).1 }
+        Self { updates: mpsc::channel(1).1, instances: mpsc::channel(1).1 }
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) fn instructions(registry: &Registry) -> String {
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
-    News { mut updates, mut started }: News,
+    News { mut updates, mut instances }: News,
 ) {
     let mut news = registry.ground.catalogue_news.subscribe();
     loop {
@@ -87,13 +88,20 @@ pub async fn keep_clients_informed(
                 sessions.each(|session| tell(session, now));
             }
             Some(update) = updates.recv() => pass_on(&sessions, &update),
-            Some(started) = started.recv() => subscribe_again(&registry, &sessions, &started),
+            Some(news) = instances.recv() => match news {
+                InstanceNews::Ready { provider, home } => subscribe_again(&registry, &sessions, &provider, home),
+                InstanceNews::Lists { home, kinds } => sessions.each(|session| {
+                    if session.home().id == home {
+                        session.lists_changed(kinds);
+                    }
+                }),
+            },
         }
     }
 }
 
 /// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-fn subscribe_again(registry: &Registry, sessions: &Sessions, Started { provider, home }: &Started) {
+fn subscribe_again(registry: &Registry, sessions: &Sessions, provider: &ProviderName, home: Option<ClientId>) {
     let Some(parent) = registry.provider(provider.as_str()) else { return };
     let instances = home.map_or_else(|| vec![parent.clone()], |home| parent.instances_of(home));
     for provider in instances {
