@@ -40,7 +40,8 @@ impl Registry {
             return index;
         }
         let same = |made: &&Made| {
-            let catalogues = made.own.iter().zip(&own).all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(&one.1, &other.1));
+            let catalogues =
+                made.own.iter().zip(&own).all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(&one.1, &other.1));
             Arc::ptr_eq(&made.base, &index) && made.own.len() == own.len() && catalogues
         };
         if let Some(made) = self.made().iter().find(same) {

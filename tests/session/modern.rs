@@ -78,6 +78,34 @@ fn the_calls_of_one_connection_have_one_instance_and_those_that_can_be_asked_one
 }
 
 #[test]
+fn who_listens_on_a_connection_hears_of_its_instance() {
+    let home = Home::new();
+    home.put(&crate::gateway::config(&per_client(&home, &[], ""), crate::gateway::UNWATCHED));
+    let gateway = Gateway::spawn(&home);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let uri = "hangar://a/test://one";
+    let filter = json!({"toolsListChanged": true, "resourceSubscriptions": [uri]});
+    let listening = gateway.client.send("subscriptions/listen", json!({"notifications": filter, "_meta": meta}));
+    gateway.client.wait_messages("notifications/subscriptions/acknowledged", 1);
+    let call =
+        |tool: &str, arguments: Value| text(&on_stdio(&gateway, tool, json!({"arguments": arguments}), &json!({})));
+    eventually("subscribed", SOON, || (call("a__subscriptions", json!({})) == r#"["test://one"]"#).then_some(()));
+    call("a__update_resource", json!({"uri": "test://one"}));
+    let update = gateway.client.wait_messages("notifications/resources/updated", 1).remove(0);
+    assert_eq!(update["params"]["uri"], uri, "{update}");
+    call("a__add_tool", json!({"name": "mine"}));
+    gateway.client.wait_messages("notifications/tools/list_changed", 1);
+    let list = gateway.client.request("tools/list", json!({"_meta": meta})).to_string();
+    assert!(list.contains("a__mine"), "{list}");
+    assert_eq!(home.start_count("a"), 1);
+    drop(listening);
+    gateway.stop();
+}
+
+#[test]
 fn an_upstream_without_sessions_shares_one_instance_among_clients_without_sessions() {
     let home = Home::new();
     let (gateway, address) = served(&home, &["--era", "modern"], "");

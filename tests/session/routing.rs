@@ -69,6 +69,55 @@ fn what_a_client_has_not_declared_it_is_not_asked_for() {
 }
 
 #[test]
+fn a_question_right_at_the_start_finds_its_client_in_the_call_that_started_it() {
+    let home = Home::new();
+    let (gateway, address) = served(&home, &["--ask-roots"], "");
+    let client = Client::open(address, json!({"roots": {}}));
+    // No other stream is open.
+    let params = json!({"name": "a__sleep", "arguments": {"ms": 500}});
+    let slept = client.request_with("tools/call", &params, |asked| {
+        assert_eq!(asked["method"], "roots/list");
+        json!({"roots": []})
+    });
+    assert_eq!(text(&slept), "slept");
+    eventually("answered", SOON, || (client.text("a__answers", json!({})) == r#"["{\"roots\":[]}"]"#).then_some(()));
+    gateway.stop();
+}
+
+#[test]
+fn an_answer_that_comes_after_the_call_has_ended_still_arrives() {
+    let home = Home::new();
+    let (gateway, address) = served(&home, &[], "");
+    let client = Client::open(address, json!({"elicitation": {}}));
+    client.listen();
+    let later = json!({"ask": true, "method": "elicitation/create", "params": {"message": "?"}, "ms": 1});
+    client.text("a__later", later);
+    let asked = client.wait_heard("elicitation/create");
+    assert_eq!(client.text("a__echo", json!({})), "{}");
+    client.answer(&asked, &json!({"action": "decline"}));
+    let wanted = r#"["{\"action\":\"decline\"}"]"#;
+    eventually("answered", SOON, || (client.text("a__answers", json!({})) == wanted).then_some(()));
+    gateway.stop();
+}
+
+#[test]
+fn what_one_instance_writes_is_not_shown_to_other_clients() {
+    let home = Home::new();
+    let (gateway, address) = served(&home, &[], "");
+    let [one, other] = [(); 2].map(|()| Client::open(address, json!({})));
+    let log = |client: &Client| {
+        let details = client.call("hangar_details", json!({"provider": "a"}));
+        details["result"]["structuredContent"]["log"].as_array().unwrap().len()
+    };
+    other.pid();
+    one.text("a__noise", json!({"lines": 3}));
+    assert_eq!([log(&one), log(&other)], [3, 0]);
+    let failed = other.call("a__exit", json!({"code": 1})).to_string();
+    assert!(failed.contains("provider_exited") && !failed.contains("noise"), "{failed}");
+    gateway.stop();
+}
+
+#[test]
 fn a_shared_provider_that_cannot_tell_names_what_would_help() {
     let home = Home::new();
     let (gateway, address) = Gateway::over_http(&home, &home.provider("a", &[], ""));

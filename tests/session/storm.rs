@@ -13,8 +13,12 @@ use crate::{
     per_client, served,
 };
 
-const SESSIONS: usize = 64;
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
+
+/// `HANGAR_STORM=1000` for the long run, as for the other storms.
+fn sessions_in_a_row() -> usize {
+    std::env::var("HANGAR_STORM").ok().and_then(|n| n.parse::<usize>().ok()).map_or(4, |n| n / 10)
+}
 
 /// What a call may fail by when its provider is replaced under it.
 const EXPLICIT: [&str; 3] = ["provider_retired", "provider_stopped", "provider_not_started"];
@@ -30,7 +34,7 @@ fn sessions_come_and_go_while_the_file_changes() {
             .map(|worker| {
                 let (calls, failed) = (&calls, &failed);
                 scope.spawn(move || {
-                    for number in 0..SESSIONS / AT_ONCE {
+                    for number in 0..sessions_in_a_row() {
                         session(address, worker * 100 + number, calls, failed);
                     }
                 })

@@ -195,11 +195,15 @@ impl Server {
         self.answer(id, &result.to_string());
     }
 
-    fn notification(&self, method: &str, params: &str) {
+    fn notification(self: &Arc<Self>, method: &str, params: &str) {
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]
             id: &'a RawValue,
+        }
+        if method == "notifications/initialized" && self.options.ask_roots {
+            let asking = serde_json::json!({"ask": true, "method": "roots/list", "params": {}, "ms": 0});
+            self.private("later", &asking);
         }
         if method == "notifications/roots/list_changed" {
             self.roots_changed();

@@ -14,6 +14,8 @@ pub struct Options {
     pub list: List,
     /// `--roots-tool`: one tool more for a client that has declared roots.
     pub roots_tool: bool,
+    /// `--ask-roots`: asks for the roots as soon as it may.
+    pub ask_roots: bool,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
@@ -115,6 +117,7 @@ impl Options {
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
                 "--roots-tool" => options.roots_tool = true,
+                "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
@@ -148,6 +151,7 @@ impl Default for Options {
             page_size: 0,
             list: List::Normal,
             roots_tool: false,
+            ask_roots: false,
             refuse_envelope: false,
             era: Era::Legacy,
             probe: Probe::Unknown,
