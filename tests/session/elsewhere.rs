@@ -36,42 +36,34 @@ impl Drop for Remote {
 
 #[test]
 fn each_client_has_a_session_of_its_own_with_a_remote_server() {
-    for (mode, path, transport) in [("streamable", "mcp", "streamable_http"), ("sse-legacy", "sse", "sse")] {
-        let (home, remote) = (Home::new(), Remote::start(&["--mode", mode]));
-        let endpoint = format!("http://{}/{path}", remote.address);
-        let keys = format!("mode: remote, endpoint: \"{endpoint}\", transport: {transport}, sharing: session");
-        let (gateway, address) = Gateway::over_http(&home, &format!("  a: {{{keys}}}\n"));
-        let [one, other] = [(); 2].map(|()| Client::open(address, json!({"elicitation": {}})));
-        let stats = |client: &Client| -> Value { serde_json::from_str(&client.text("a__stats", json!({}))).unwrap() };
-        let first = stats(&one);
-        let second = stats(&other);
-        let greeted = "notifications/initialized";
-        assert_eq!((&first[greeted], &second[greeted]), (&json!(1), &json!(2)), "{mode}: {second}");
-        if mode == "streamable" {
-            let key = |stats: &Value| stats["headers"]["mcp-session-id"].clone();
-            assert_ne!(key(&first), key(&second), "{first} {second}");
-            assert_eq!(key(&stats(&one)), key(&first));
-        }
-        // Both are asked at the same time, each in its own call.
-        thread::scope(|scope| {
-            for (client, name) in [(&one, "one"), (&other, "other")] {
-                scope.spawn(move || {
-                    let params = json!({"name": "a__elicit", "arguments": {}});
-                    let answer = client.request_with("tools/call", &params, |_| {
-                        thread::sleep(ms(200));
-                        json!({"action": "accept", "content": {"name": name}})
-                    });
-                    assert!(text(&answer).contains(name), "{answer}");
+    let (home, remote) = (Home::new(), Remote::start(&[]));
+    let provider = format!("  a: {{mode: remote, endpoint: \"http://{}/mcp\", sharing: session}}\n", remote.address);
+    let (gateway, address) = Gateway::over_http(&home, &provider);
+    let [one, other] = [(); 2].map(|()| Client::open(address, json!({"elicitation": {}})));
+    let stats = |client: &Client| -> Value { serde_json::from_str(&client.text("a__stats", json!({}))).unwrap() };
+    let [first, second] = [stats(&one), stats(&other)];
+    let greeted = "notifications/initialized";
+    assert_eq!((&first[greeted], &second[greeted]), (&json!(1), &json!(2)), "{second}");
+    let key = |stats: &Value| stats["headers"]["mcp-session-id"].clone();
+    assert_ne!(key(&first), key(&second), "{first} {second}");
+    assert_eq!(key(&stats(&one)), key(&first));
+    // Both are asked at the same time, each in its own call.
+    thread::scope(|scope| {
+        for (client, name) in [(&one, "one"), (&other, "other")] {
+            scope.spawn(move || {
+                let params = json!({"name": "a__elicit", "arguments": {}});
+                let answer = client.request_with("tools/call", &params, |_| {
+                    thread::sleep(ms(200));
+                    json!({"action": "accept", "content": {"name": name}})
                 });
-            }
-        });
-        if mode == "streamable" {
-            eventually("both have their stream", SOON, || (stats(&one)["listeners"] == 2).then_some(()));
-            other.delete();
-            eventually("one is left", SOON, || (stats(&one)["listeners"] == 1).then_some(()));
+                assert!(text(&answer).contains(name), "{answer}");
+            });
         }
-        gateway.stop();
-    }
+    });
+    eventually("both have their stream", SOON, || (stats(&one)["listeners"] == 2).then_some(()));
+    other.delete();
+    eventually("one is left", SOON, || (stats(&one)["listeners"] == 1).then_some(()));
+    gateway.stop();
 }
 
 #[test]

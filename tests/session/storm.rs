@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     client::Client,
-    gateway::{Home, UNWATCHED, config, json, ms},
+    gateway::{Home, SOON, UNWATCHED, config, json, ms},
     per_client, served,
 };
 
@@ -26,7 +26,8 @@ const EXPLICIT: [&str; 3] = ["provider_retired", "provider_stopped", "provider_n
 #[test]
 fn sessions_come_and_go_while_the_file_changes() {
     let home = Home::new();
-    let keys = "max_instances: 200, drain_timeout_s: 5";
+    // One that is stopped while it starts may take its time on a busy machine.
+    let keys = "max_instances: 200, drain_timeout_s: 5, stop: {grace_s: 10}";
     let (gateway, address) = served(&home, &[], keys);
     let (calls, failed, over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -62,8 +63,17 @@ fn sessions_come_and_go_while_the_file_changes() {
         assert!(reloads > 5, "{reloads} reloads");
         eprintln!("{calls:?} calls, {failed:?} failed by name, {reloads} reloads, {} starts", home.start_count("a"));
     });
-    gateway.stop();
+    let began = gateway.log().matches(" provider_started ").count();
+    gateway.signal(crate::gateway::Signal::TERM);
+    let mut gateway = gateway;
+    assert_eq!(gateway.wait_exit(SOON * 2).code(), Some(0));
+    home.assert_nothing_left(ms(0));
     home.assert_starts_equal_stops("a");
+    crate::gateway::eventually("the log is read", SOON, || {
+        let log = gateway.log();
+        let ended = log.matches(" provider_stopped ").count();
+        (ended == log.matches(" provider_started ").count() && ended >= began).then_some(())
+    });
 }
 
 /// One client, until it has been served for a while.
