@@ -81,7 +81,7 @@ impl Control {
             Err(error) => return call_error(&error),
         };
         let (mut pulls, mut before) = (provider.pulls.subscribe(), provider.pulls.subscribe());
-        let starting = provider.start();
+        let starting = whole.start_for(client);
         tokio::pin!(starting);
         let started = loop {
             tokio::select! {
@@ -128,7 +128,7 @@ impl Control {
                 }
             }
         };
-        let starts = providers.iter().map(|provider| async move { provider.lasting(client)?.start().await });
+        let starts = providers.iter().map(|provider| async move { provider.start_for(client).await });
         let starts = join_all(starts).await;
         let failed = starts.iter().filter(|start| start.is_err()).count();
         let each: Vec<_> = providers

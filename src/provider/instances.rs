@@ -288,14 +288,27 @@ impl Provider {
 
     /// [`Provider::be_ready`] of that instance.
     pub async fn be_ready_for(self: &Arc<Self>, client: &Arc<dyn Client>) -> Result<(), CallError> {
+        self.with_lasting(client, async |own| own.be_ready().await).await
+    }
+
+    /// [`Provider::start`] of that instance.
+    pub async fn start_for(self: &Arc<Self>, client: &Arc<dyn Client>) -> Result<(), CallError> {
+        self.with_lasting(client, async |own| own.start().await).await
+    }
+
+    async fn with_lasting(
+        self: &Arc<Self>,
+        client: &Arc<dyn Client>,
+        ready: impl AsyncFn(Arc<Self>) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
         for _ in 1..LOOKUPS {
-            match self.lasting(client)?.be_ready().await {
+            match ready(self.lasting(client)?).await {
                 // Only the instance may have been: the provider itself says so at the next look.
                 Err(CallError::Retired { .. }) if self.is_per_client() => {}
                 other => return other,
             }
         }
-        self.lasting(client)?.be_ready().await
+        ready(self.lasting(client)?).await
     }
 
     /// Its own instance and those of clients as one: the most alive of them counts.

@@ -147,10 +147,11 @@ impl Registry {
         }
         let lessons = unknown.iter().map(|provider| async move {
             // A listing does not revive the dead.
-            if provider.state() == ProviderState::Dead {
+            let asked = provider.lasting(client).unwrap_or_else(|_| (*provider).clone());
+            if asked.state() == ProviderState::Dead {
                 return Some(format!(
                     "it is dead: {}",
-                    provider.status().last_failure.map(|f| f.cause).unwrap_or_default()
+                    asked.status().last_failure.map(|f| f.cause).unwrap_or_default()
                 ));
             }
             match tokio::time::timeout(within, provider.be_ready_for(client)).await {

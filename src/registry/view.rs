@@ -33,6 +33,9 @@ pub fn summary(provider: &Provider) -> Value {
     view
 }
 
+/// Instances that are listed of one provider.
+const MOST_INSTANCES: usize = 1000;
+
 /// Of clients, in the order in which those came; `session` is a number that means nothing outside this gateway.
 fn instances(provider: &Provider) -> Value {
     let one = |own: &std::sync::Arc<Provider>| {
@@ -46,7 +49,7 @@ fn instances(provider: &Provider) -> Value {
             "last_error": status.last_failure.map(|failure| failure.cause),
         })
     };
-    provider.instances().iter().map(one).collect()
+    provider.instances().iter().take(MOST_INSTANCES).map(one).collect()
 }
 
 /// One that has just been started: the summary, and the pull if there was one since `pulls` was taken.

@@ -96,6 +96,27 @@ fn a_crash_is_one_clients_alone() {
 }
 
 #[test]
+fn a_start_that_fails_holds_back_its_own_client_alone() {
+    let home = Home::new();
+    let counter = home.path("logs/counter");
+    let args = ["--crash-starts", "2", "--counter", counter.to_str().unwrap()];
+    let (gateway, address) = served(&home, &args, "max_consecutive_failures: 2, protocol: legacy");
+    let [one, other] = [(); 2].map(|()| Client::open(address, json!({})));
+    let failed = one.call("a__pid", json!({}));
+    assert_eq!(failed["error"]["data"]["error"], "provider_not_started", "{failed}");
+    let failed = other.call("a__pid", json!({}));
+    assert_eq!(failed["error"]["data"]["error"], "provider_not_started", "{failed}");
+    let held_back = one.call("a__pid", json!({}));
+    assert!(held_back["error"]["message"].as_str().unwrap().contains("tried again in"), "{held_back}");
+    let third = Client::open(address, json!({}));
+    third.pid();
+    let seen = view(&gateway, address);
+    assert_eq!((&seen["state"], &seen["consecutive_failures"]), (&json!("ready"), &json!(1)), "{seen}");
+    eventually("tried again", SOON, || one.call("a__pid", json!({})).get("result").is_some().then_some(()));
+    gateway.stop();
+}
+
+#[test]
 fn no_more_clients_than_may_have_an_instance_and_the_refusal_says_so() {
     let home = Home::new();
     let (gateway, address) = served(&home, &[], "max_instances: 2");

@@ -44,7 +44,7 @@ fn two_clients_are_asked_in_their_calls_at_the_same_time() {
     let home = Home::new();
     let (gateway, address) = served(&home, &[], "");
     thread::scope(|scope| {
-        for number in 0..6 {
+        for number in 0..16 {
             scope.spawn(move || {
                 let client = Client::open(address, json!({"elicitation": {}, "sampling": {}, "roots": {}}));
                 for tool in ["a__elicit", "a__sample", "a__roots"] {
