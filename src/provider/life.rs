@@ -336,6 +336,11 @@ impl Provider {
             if idle.is_zero() || core.in_flight != 0 || now < core.last_used + idle {
                 return None;
             }
+            // Its client has a question of it before it, outside of every call.
+            if core.upstream.as_ref().is_some_and(|upstream| upstream.is_asking()) {
+                core.last_used = now;
+                return None;
+            }
             self.step(&mut core, StateEvent::Stop);
             core.order = Some(StopOrder { reason: StopReason::Idle, given: now, deadline: now });
         }

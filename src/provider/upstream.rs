@@ -276,6 +276,11 @@ impl Upstream {
         calls
     }
 
+    /// Whether a client has a question of it to answer.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::Relaxed) > 0
+    }
+
     /// Resolves when the connection is over.
     async fn ended(&self) {
         loop {
