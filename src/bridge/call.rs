@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    provider::{Asked, Asker, Client, ClientFeature, ClientId, Era, Relay},
+    provider::{Asked, Asker, Client, ClientFeature, ClientId, Era, Home, ListKinds, Relay},
     wire::{self, Frame, Span, Splice, shallow},
 };
 
@@ -66,6 +66,18 @@ impl Client for BridgedClient {
         self.client.tag()
     }
 
+    fn home(&self) -> Home {
+        self.client.home()
+    }
+
+    fn general(&self) -> Option<Relay> {
+        self.client.general()
+    }
+
+    fn lists_changed(&self, kinds: ListKinds) {
+        self.client.lists_changed(kinds);
+    }
+
     fn has(&self, feature: ClientFeature) -> bool {
         self.client.has(feature)
     }
@@ -80,10 +92,6 @@ impl Client for BridgedClient {
 
     fn wants_log(&self, level: &str) -> bool {
         self.client.wants_log(level)
-    }
-
-    fn stream(&self) -> Option<Relay> {
-        None
     }
 
     fn ask(&self, request: &Frame, _via: &Relay) -> Asked {

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 
-use super::ListKind;
 use crate::wire::{Span, shallow};
 
 /// One listed thing. `raw` is the upstream's own JSON object.
@@ -109,15 +108,6 @@ impl Listing {
             Self::Tools | Self::Prompts => "name",
             Self::Resources => "uri",
             Self::Templates => "uriTemplate",
-        }
-    }
-
-    /// What is told to have changed when it has.
-    pub fn kind(self) -> ListKind {
-        match self {
-            Self::Tools => ListKind::Tools,
-            Self::Prompts => ListKind::Prompts,
-            Self::Resources | Self::Templates => ListKind::Resources,
         }
     }
 

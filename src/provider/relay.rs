@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Era;
+use super::{Era, Home, ListKinds};
 use crate::wire::Frame;
 
 /// Messages that one call may have waiting for its client.
@@ -45,6 +45,15 @@ pub trait Client: Send + Sync + 'static {
 
     fn has(&self, feature: ClientFeature) -> bool;
 
+    /// What its own instances belong to.
+    fn home(&self) -> Home;
+
+    /// Its stream for what belongs to no call. `None`: there is none now, or never.
+    fn general(&self) -> Option<Relay>;
+
+    /// These lists are others now for this client, and no other.
+    fn lists_changed(&self, kinds: ListKinds);
+
     /// The features that it has, as it declared them: a raw JSON object.
     fn capabilities(&self) -> Bytes;
 
@@ -53,9 +62,6 @@ pub trait Client: Send + Sync + 'static {
 
     /// Whether a log message of this severity (`debug` ... `emergency`) is wanted.
     fn wants_log(&self, level: &str) -> bool;
-
-    /// Where messages go that belong to no call, if the client listens.
-    fn stream(&self) -> Option<Relay>;
 
     /// Passes an upstream's request on, on the stream of the call `via`.
     fn ask(&self, request: &Frame, via: &Relay) -> Asked;
@@ -117,6 +123,10 @@ pub struct Caller {
 }
 
 impl Relay {
+    pub fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Resolves when nobody reads the call's stream any more.
     pub async fn closed(&self) {
         self.0.closed().await;

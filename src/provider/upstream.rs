@@ -24,6 +24,7 @@ use crate::{
     wire::{self, Frame, Splice, shallow},
 };
 
+mod client_end;
 mod envelope;
 mod handles;
 mod inbound;
@@ -31,6 +32,7 @@ mod listening;
 mod questions;
 mod subscribed;
 
+pub(super) use client_end::ClientEnd;
 pub(super) use inbound::Ear;
 pub use listening::Topic;
 pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
@@ -49,6 +51,8 @@ pub struct Upstream {
     pub(super) listening: Listening,
     ids: AtomicU64,
     table: Mutex<Table>,
+    /// Who may be at the other end.
+    pub(super) client_end: ClientEnd,
     output: Arc<OutputRing>,
     telemetry: Arc<Telemetry>,
     pub news: Arc<UpstreamNews>,
@@ -101,6 +105,7 @@ pub struct Outgoing<'a> {
 impl Upstream {
     pub(super) fn new(
         provider: ProviderName,
+        client_end: ClientEnd,
         output: Arc<OutputRing>,
         telemetry: Arc<Telemetry>,
         news: Arc<UpstreamNews>,
@@ -117,6 +122,7 @@ impl Upstream {
             listening: Listening::default(),
             ids: AtomicU64::new(1),
             table: Mutex::default(),
+            client_end,
             output,
             telemetry,
             news,
@@ -318,6 +324,23 @@ impl Upstream {
         let calls = self.table().pending.drain().map(|(_, call)| call).collect();
         self.settled.notify_waiters();
         calls
+    }
+
+    /// Whether a client has a question of it to answer.
+    pub(super) fn is_asking(&self) -> bool {
+        self.questions.any()
+    }
+
+    /// Resolves when the connection is over.
+    async fn ended(&self) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if self.table().ended.is_some() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     /// Resolves when no call of `client` is in flight here.

@@ -8,7 +8,7 @@ use std::{
 use super::{DeliveryError, Registry, Route, names};
 use crate::{
     config::ToolPrefix,
-    provider::{CallError, Caller, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -52,7 +52,19 @@ impl Registry {
         let mut lookups = LOOKUPS;
         loop {
             lookups -= 1;
-            let route = self.route(delivery.to).await?;
+            let mut route = self.route(delivery.to, &delivery.caller.client).await?;
+            // Held as long as the call is.
+            let _instance = match route.provider.instance(&delivery.caller.client) {
+                Ok(instance) => {
+                    route.provider = instance.provider.clone();
+                    instance
+                }
+                Err(CallError::Retired { .. }) if lookups > 0 => continue,
+                Err(error) => {
+                    self.account(&delivery, &route, error.outcome(), began);
+                    return Err(error.into());
+                }
+            };
             let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
             let outcome = self.attempt(&delivery, &route).await;
             unfinished.over = true;
@@ -125,7 +137,7 @@ impl Registry {
     }
 
     /// Where an address leads now. With `tool_prefix: never` a provider that is not known yet may be the one.
-    pub async fn route(&self, to: Address<'_>) -> Result<Route, DeliveryError> {
+    pub async fn route(&self, to: Address<'_>, client: &Arc<dyn Client>) -> Result<Route, DeliveryError> {
         let (listing, name) = match to {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
             Address::At { provider, name } => {
@@ -134,10 +146,10 @@ impl Registry {
             }
             Address::Listed(listing, name) => (listing, name),
         };
-        if let Some(route) = self.index().route(listing, name) {
+        if let Some(route) = self.index_for(&**client).route(listing, name) {
             return Ok(route.clone());
         }
-        if let Some(route) = self.shortened(listing, name).await {
+        if let Some(route) = self.shortened(listing, name, client).await {
             return Ok(route);
         }
         let split = match listing {
@@ -154,8 +166,10 @@ impl Registry {
         let snapshot = self.snapshot();
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
         if may_be_plain {
-            self.learn_catalogues(snapshot.config.server.list_timeout).await;
-            if let Some(route) = self.index().route(listing, name).cloned().or_else(|| self.plain(listing, name)) {
+            self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
+            if let Some(route) =
+                self.index_for(&**client).route(listing, name).cloned().or_else(|| self.plain(listing, name))
+            {
                 return Ok(route);
             }
         }
@@ -163,14 +177,14 @@ impl Registry {
     }
 
     /// A name that may have been cut, of a provider whose lists are not known (any more): the list has to say what it was.
-    async fn shortened(&self, listing: Listing, name: &str) -> Option<Route> {
+    async fn shortened(&self, listing: Listing, name: &str, client: &Arc<dyn Client>) -> Option<Route> {
         if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
             return None;
         }
         let provider = self.provider(names::split(name)?.0).filter(|provider| provider.catalogue().is_none())?;
         // One that does not start says so to the call itself.
-        let _ = provider.be_ready().await;
-        self.index().route(listing, name).cloned()
+        let _ = provider.be_ready_for(client).await;
+        self.index_for(&**client).route(listing, name).cloned()
     }
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {

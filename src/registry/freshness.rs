@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Registry;
-use crate::provider::{Catalogue, Era, Listing, Provider};
+use crate::provider::{Catalogue, Client, Era, ListKind, Listing, Provider};
 
 /// A part is not asked for again sooner, whatever it says.
 const SOONEST: Duration = Duration::from_secs(5);
@@ -23,11 +23,11 @@ const STALE: Freshness = Freshness { ttl: Duration::ZERO, public: false };
 impl Registry {
     /// Of the list as it is now. What a legacy upstream lists, or one that has not been seen since, may be another thing at any
     /// moment; so may a list that has no part of any provider.
-    pub fn freshness(&self, listing: Listing) -> Freshness {
+    pub fn freshness(&self, client: &dyn Client, listing: Listing) -> Freshness {
         let (snapshot, now) = (self.snapshot(), Instant::now());
         let mut least: Option<Freshness> = None;
         for provider in snapshot.providers.values() {
-            let Some(catalogue) = provider.catalogue() else { return STALE };
+            let Some(catalogue) = provider.catalogue_for(client) else { return STALE };
             if !catalogue.hello.has(&[listing.capability()]) {
                 continue;
             }
@@ -45,13 +45,15 @@ impl Registry {
 
     /// Fetches parts again that are over their time and of upstreams that do not tell of changes. Waits for nothing: clients
     /// are told when a list turns out to be another one.
-    pub fn refresh_stale(&self, listing: Listing) {
+    pub fn refresh_stale(&self, client: &dyn Client, listing: Listing) {
         let now = Instant::now();
-        for provider in self.snapshot().providers.values() {
-            if let Some(catalogue) = provider.catalogue()
-                && is_due(&catalogue, listing, now)
-            {
-                refresh(provider, listing);
+        for common in self.snapshot().providers.values() {
+            for provider in common.instances_of(client.home().id).iter().chain([common]) {
+                if let Some(catalogue) = provider.catalogue()
+                    && is_due(&catalogue, listing, now)
+                {
+                    refresh(provider, listing);
+                }
             }
         }
     }
@@ -65,6 +67,6 @@ fn is_due(catalogue: &Catalogue, listing: Listing, now: Instant) -> bool {
 
 fn refresh(provider: &Provider, listing: Listing) {
     if let Some(upstream) = provider.live() {
-        upstream.doubt(listing.kind());
+        upstream.doubt(ListKind::of(listing));
     }
 }

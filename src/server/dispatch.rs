@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bridge::{self, Parking},
     config::Protocol,
-    provider::{CallError, Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{CallError, Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -42,7 +42,9 @@ impl Gateway {
             (FrameKind::Response, _) => session.answer(frame),
             (_, "notifications/cancelled") => session.cancel(&frame),
             (_, "notifications/progress") => session.progress(&frame),
-            _ => self.tell_vendor(session.greeting().is_some(), &frame),
+            // Roots are not declared to shared upstreams.
+            (_, "notifications/roots/list_changed") => self.registry.roots_changed(&**session, &frame),
+            _ => self.tell_vendor(Some(session), &frame),
         }
     }
 
@@ -190,11 +192,17 @@ impl Gateway {
         } else {
             session.unsubscribe(&uri.text);
         }
-        // The upstream knows one subscriber, the gateway: it is told to stop when the last client is gone.
-        if !on && self.sessions.any(|other| other.is_subscribed(&uri.text)) {
-            return Ok(wire::result(frame.id(), b"{}"));
-        }
         let to = Address::Listed(Listing::Resources, &uri.text);
+        // The upstream knows one subscriber, the gateway: it is told to stop when the last client is gone. An instance of its own
+        // is told by its client.
+        if !on && self.sessions.any(|other| other.is_subscribed(&uri.text)) {
+            let route = self.registry.route(to, &caller.client).await;
+            let alone = route.is_ok_and(|route| route.provider.is_per_client());
+            let home = session.home().id;
+            if !alone || self.sessions.any(|other| other.is_subscribed(&uri.text) && other.home().id == home) {
+                return Ok(wire::result(frame.id(), b"{}"));
+            }
+        }
         let answer = self.delivered(frame, to, Some(uri.place), caller).await;
         if on && !matches!(&answer, Ok((answer, _)) if answer.error().is_none()) {
             session.unsubscribe(&uri.text);
@@ -224,6 +232,7 @@ impl Gateway {
         if let Some(level) = wishes::least_level(&self.sessions) {
             self.registry.set_log_level(level);
         }
+        self.registry.log_level_changed(session);
         Ok(wire::result(frame.id(), b"{}"))
     }
 

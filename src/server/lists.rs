@@ -7,8 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris, wishes};
 use crate::{
-    config::ProviderName,
-    provider::{CatalogueNews, Client as _, Era, Listing, ResourceUpdate},
+    provider::{Audience, CatalogueNews, Client, Era, HomeKind, InstanceNews, ListKind, Listing, ResourceUpdate},
     registry::{Freshness, Registry},
     wire::{self, Splice, shallow},
 };
@@ -21,32 +20,34 @@ const MAX_INSTRUCTIONS: usize = 8 * 1024;
 /// What providers have to tell the server.
 pub struct News {
     pub updates: mpsc::Receiver<ResourceUpdate>,
-    /// Providers of which an instance has become ready.
-    pub started: mpsc::Receiver<ProviderName>,
+    pub instances: mpsc::Receiver<InstanceNews>,
 }
 
 impl News {
     /// Nothing will ever be told.
     pub fn silent() -> Self {
-        Self { updates: mpsc::channel(1).1, started: mpsc::channel(1).1 }
+        Self { updates: mpsc::channel(1).1, instances: mpsc::channel(1).1 }
     }
 }
 
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
-pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
+pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: Listing) -> Vec<u8> {
     let within = registry.snapshot().config.server.list_timeout;
-    for missing in registry.learn_catalogues(within).await {
+    let client = session.clone() as Arc<dyn Client>;
+    for missing in registry.learn_catalogues(&client, within).await {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
-    registry.refresh_stale(listing);
-    let index = registry.index();
+    registry.refresh_stale(&**session, listing);
+    // Ahead of the look at it: what changes from here on is told.
+    session.has_own_list(ListKind::of(listing));
+    let index = registry.index_for(&**session);
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
     let hints = match session.era() {
         Era::Legacy => String::new(),
         Era::Modern => {
-            let Freshness { ttl, public } = registry.freshness(listing);
+            let Freshness { ttl, public } = registry.freshness(&**session, listing);
             let scope = if public { "public" } else { "private" };
             format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
         }
@@ -78,7 +79,7 @@ pub(super) fn instructions(registry: &Registry) -> String {
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
-    News { mut updates, mut started }: News,
+    News { mut updates, mut instances }: News,
 ) {
     let mut news = registry.ground.catalogue_news.subscribe();
     loop {
@@ -92,7 +93,14 @@ pub async fn keep_clients_informed(
                 sessions.each(|session| tell(session, now));
             }
             Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
-            Some(provider) = started.recv() => wishes::ask_again(&registry, &sessions, &provider),
+            Some(news) = instances.recv() => match news {
+                InstanceNews::Ready { provider, home } => wishes::ask_again(&registry, &sessions, &provider, home),
+                InstanceNews::Lists { home, kinds } => sessions.each(|session| {
+                    if session.home().id == home {
+                        session.lists_changed(kinds);
+                    }
+                }),
+            },
             () = sessions.missed() => {
                 // Clients go together, and come back.
                 tokio::time::sleep(DEBOUNCE).await;
@@ -120,6 +128,7 @@ fn tell(session: &Session, now: CatalogueNews) {
 
 /// What a client missed while it had no stream.
 pub(super) fn catch_up(registry: &Registry, session: &Session) {
+    session.tell_own_lists();
     tell(session, *registry.ground.catalogue_news.borrow());
 }
 
@@ -134,7 +143,7 @@ fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
     for uri in listed_uris(update.provider.as_str(), &own) {
         let message: Bytes = Splice::new().replace(place, shallow::quote(&uri)).apply(frame.bytes()).into();
         sessions.each(|session| {
-            if session.is_subscribed(&uri) {
+            if session.is_subscribed(&uri) && hears(session, update.audience) {
                 session.push(message.clone());
             }
         });
@@ -149,10 +158,19 @@ fn pass_task_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdat
     let shown = registry.ground.task_ids.show(update.provider.as_str(), &own, 0);
     let message: Bytes = Splice::new().replace(place, shallow::quote(&shown)).apply(frame.bytes()).into();
     sessions.each(|session| {
-        if session.listen().is_some_and(|listen| listen.tasks().contains(&shown)) {
+        if session.listen().is_some_and(|listen| listen.tasks().contains(&shown)) && hears(session, update.audience) {
             session.push(message.clone());
         }
     });
+}
+
+/// Whether an instance is one that it may hear from.
+pub(super) fn hears(session: &Session, audience: Audience) -> bool {
+    match audience {
+        Audience::Everybody => true,
+        Audience::Home(home) => session.home().id == home,
+        Audience::Homeless => session.home().kind == HomeKind::Call,
+    }
 }
 
 fn kind_of(listing: Listing) -> usize {

@@ -2,6 +2,8 @@
 //!
 //! Sessions are abandoned far more often than ended, so one that does nothing costs a few hundred bytes.
 
+mod client;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -12,16 +14,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     declared::{declared, features},
     modern::{self, Listen},
 };
 use crate::{
-    provider::{
-        Asked, Asker, CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay,
-    },
+    provider::{Asker, CatalogueNews, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind},
     wire::{self, Frame, Span, Splice, shallow},
 };
 
@@ -71,6 +71,10 @@ pub struct Session {
     /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
     listed: [AtomicU64; 3],
     inner: Mutex<Inner>,
+    /// Lists of its own that are others now, and that it has not been told of: one bit each.
+    own_lists: AtomicU8,
+    /// Of one request: where its instances are kept. None: with the session itself.
+    home: OnceLock<Home>,
     /// What its one request listens to.
     listen: Option<Listen>,
     /// Fires when the session is over.
@@ -125,6 +129,8 @@ impl Session {
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
+            own_lists: AtomicU8::new(0),
+            home: OnceLock::new(),
             listen: None,
             over: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -157,6 +163,21 @@ impl Session {
             session.listen = Some(listen);
         }
         session
+    }
+
+    /// One of many requests on `connection`, whose client has what its own instances hold as long as that is there. A request
+    /// that came by itself is at home nowhere.
+    pub(super) fn live_on(&self, connection: &Self) {
+        if connection.has_stream() {
+            let (id, over) = (connection.id, connection.over.clone());
+            // A request comes on one connection.
+            let _ = self.home.set(Home { id, kind: HomeKind::Connection, over });
+        }
+    }
+
+    /// What was started for this request alone ends with what is given.
+    pub(super) fn over_with_call(&self) -> Option<DropGuard> {
+        self.home.get().is_none().then(|| self.over.clone().drop_guard())
     }
 
     pub(super) fn listen(&self) -> Option<&Listen> {
@@ -317,6 +338,24 @@ impl Session {
         stream.is_some_and(|stream| stream.try_send(message).is_ok())
     }
 
+    /// Tells, as far as there is a stream, which lists of its own have changed.
+    pub fn tell_own_lists(&self) {
+        for (number, kind) in ListKind::ALL.into_iter().enumerate() {
+            if self.own_lists.load(Ordering::Relaxed) & kind as u8 == 0 || !self.wants_list(number) {
+                continue;
+            }
+            let name = ["tools", "prompts", "resources"].get(number).copied().unwrap_or_default();
+            if self.push(wire::notification(&format!("notifications/{name}/list_changed"), b"")) {
+                self.own_lists.fetch_and(!(kind as u8), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// It has just been given this list.
+    pub fn has_own_list(&self, kind: ListKind) {
+        self.own_lists.fetch_and(!(kind as u8), Ordering::Relaxed);
+    }
+
     /// `false`: it has as many as one client may have.
     pub fn subscribe(&self, uri: &str) -> bool {
         let mut inner = self.inner();
@@ -388,80 +427,4 @@ fn clipped(text: &[u8], object: Span, key: &str) -> Box<str> {
     let place = shallow::get(text, object, key).ok().flatten();
     let found = place.and_then(|place| shallow::string(text, place)).unwrap_or_default();
     found.chars().take(128).collect::<String>().into_boxed_str()
-}
-
-impl Client for Session {
-    fn id(&self) -> ClientId {
-        self.id
-    }
-
-    fn era(&self) -> Era {
-        self.greeting.get().map(|greeting| greeting.era).unwrap_or_default()
-    }
-
-    fn tag(&self) -> u64 {
-        match self.era() {
-            Era::Legacy => self.tag,
-            Era::Modern => 0,
-        }
-    }
-
-    fn has(&self, feature: ClientFeature) -> bool {
-        self.greeting.get().is_some_and(|greeting| greeting.features & (1 << feature as u8) != 0)
-    }
-
-    fn capabilities(&self) -> Bytes {
-        match self.greeting.get().map(|greeting| &*greeting.declared) {
-            None | Some([]) => Bytes::from_static(b"{}"),
-            Some(declared) => Bytes::copy_from_slice(declared),
-        }
-    }
-
-    fn log_level(&self) -> Option<&'static str> {
-        LEVELS.get(usize::from(Session::log_level(self)?)).copied()
-    }
-
-    fn wants_log(&self, level: &str) -> bool {
-        let index = LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len());
-        match self.log_level() {
-            Some(least) => index >= usize::from(least),
-            // A legacy client gets what the server likes to send, a modern one nothing that it did not ask for.
-            None => self.greeting.get().is_none_or(|greeting| greeting.era == Era::Legacy),
-        }
-    }
-
-    fn stream(&self) -> Option<Relay> {
-        self.inner().stream.clone().filter(|stream| !stream.is_closed()).map(Relay::into_stream)
-    }
-
-    fn ask(&self, request: &Frame, via: &Relay) -> Asked {
-        let id = ASKS.fetch_add(1, Ordering::Relaxed);
-        let (asked, from) = Asked::new(id);
-        let number = id.to_string().into_bytes();
-        let token = request
-            .params()
-            .and_then(|params| shallow::path(request.bytes(), params, &["_meta", "progressToken"]).ok().flatten());
-        let mut edits = Splice::new();
-        for place in [request.id_span(), token].into_iter().flatten() {
-            edits.replace(place, number.clone());
-        }
-        {
-            let mut inner = self.inner();
-            // Of calls that ended without the client's answer.
-            inner.asks.retain(|_, waiting| !waiting.from.answer.is_closed());
-            let token = token.map(|place| request.bytes().slice(place.range()));
-            inner.asks.insert(id, Question { from, token });
-        }
-        if !via.send(edits.apply(request.bytes()).into()) {
-            self.inner().asks.remove(&id);
-        }
-        asked
-    }
-
-    fn take_back(&self, id: u64, via: &Relay) {
-        self.inner().asks.remove(&id);
-        let params = format!(r#"{{"requestId":{id},"reason":"the server does not wait for the answer any more"}}"#);
-        // It does not read, or is gone: so is its answer.
-        let _ = via.send(wire::notification("notifications/cancelled", params.as_bytes()));
-    }
 }

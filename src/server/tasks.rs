@@ -11,7 +11,7 @@ use super::{
     modern,
 };
 use crate::{
-    provider::{Caller, Era, Provider, Topic},
+    provider::{Caller, ClientId, Era, Provider, Topic},
     registry::{Address, Delivery},
     wire::{self, Frame, Span, Splice, code, modern::extension, shallow},
 };
@@ -49,8 +49,15 @@ impl Gateway {
         self.whole(frame)?;
         let snapshot = self.registry.snapshot();
         let within = snapshot.config.server.list_timeout;
-        let parts = snapshot.providers.values().map(|provider| async {
-            tokio::time::timeout(within, self.tasks_of(provider, &caller)).await.ok().flatten()
+        let home = caller.client.home().id;
+        let all = snapshot.providers.values().flat_map(|provider| {
+            let mut own = provider.instances_of(home);
+            own.push(provider.clone());
+            own
+        });
+        let parts = all.map(|provider| async {
+            let provider = provider;
+            tokio::time::timeout(within, self.tasks_of(&provider, &caller)).await.ok().flatten()
         });
         let parts: Vec<_> = join_all(parts).await.into_iter().flatten().flatten().collect();
         let result = [b"{\"tasks\":[".as_slice(), &parts.join(&b','), b"]}"].concat();
@@ -85,11 +92,13 @@ impl Gateway {
     }
 
     /// Has the upstreams that live tell of these tasks of modern clients; one that starts later is asked then.
-    pub(super) fn listen_for_tasks<'t>(&self, shown: impl Iterator<Item = &'t String>) {
+    pub(super) fn listen_for_tasks<'t>(&self, home: ClientId, shown: impl Iterator<Item = &'t String>) {
         for id in shown {
             let Some((provider, own)) = self.registry.ground.task_ids.read(id, 0) else { continue };
-            let upstream = self.registry.provider(provider).and_then(|provider| provider.live());
-            if let Some(upstream) = upstream.filter(|upstream| upstream.era() == Era::Modern) {
+            let Some(provider) = self.registry.provider(provider) else { continue };
+            let instances = provider.instances_of(home);
+            let live = instances.iter().chain([&provider]).filter_map(|provider| provider.live());
+            for upstream in live.filter(|upstream| upstream.era() == Era::Modern) {
                 upstream.listen_to([Topic::Task(own.to_owned())]);
             }
         }

@@ -1,11 +1,13 @@
 //! Methods that no revision knows. Nobody but a provider can understand them, so they are passed on where there is only one.
 
+use std::sync::Arc;
+
 use super::{
-    Gateway,
+    Gateway, Session,
     dispatch::{Answer, Refusal},
 };
 use crate::{
-    provider::{Caller, Era},
+    provider::{Caller, Client as _, Era},
     registry::Address,
     wire::{Frame, FrameKind},
 };
@@ -48,12 +50,15 @@ impl Gateway {
         Ok(self.delivered(frame, to, None, caller).await?.0.with_id(frame.id()))
     }
 
-    /// Starts nothing. `greeted`: the client is past what has to be said first, if its era has that.
-    pub(super) fn tell_vendor(&self, greeted: bool, frame: &Frame) {
+    /// Starts nothing. `session`: of a client that has one.
+    pub(super) fn tell_vendor(&self, session: Option<&Arc<Session>>, frame: &Frame) {
+        let greeted = session.is_none_or(|session| session.greeting().is_some());
         let passes = frame.kind() == FrameKind::Notification
             && !ITS_OWN.contains(&frame.method())
             && (greeted || Era::of(frame) == Era::Modern);
-        if passes && let Some(upstream) = self.registry.only_provider().and_then(|only| only.live()) {
+        let Some(only) = self.registry.only_provider().filter(|_| passes) else { return };
+        let own = session.map(|session| only.instances_of(session.home().id)).unwrap_or_default();
+        for upstream in own.iter().chain([&only]).filter_map(|provider| provider.live()) {
             upstream.pass_on(frame);
         }
     }

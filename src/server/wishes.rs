@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{LEVELS, Session, Sessions, modern::Listen};
+use super::{LEVELS, Session, Sessions, lists::hears, modern::Listen};
 use crate::{
     config::ProviderName,
-    provider::{Era, Provider, Topic, Upstream},
+    provider::{ClientId, Era, Provider, Topic, Upstream},
     registry::Registry,
     wire::shallow,
 };
@@ -18,12 +18,15 @@ pub(super) fn least_level(sessions: &Sessions) -> Option<&'static str> {
     LEVELS.get(usize::from(least?)).copied()
 }
 
-/// Of one provider, as it calls things itself.
+/// Of one provider, or of one client's instance, as it calls things itself.
 fn topics(registry: &Registry, sessions: &Sessions, provider: &Arc<Provider>) -> BTreeSet<Topic> {
     let (mut uris, mut tasks) = (BTreeSet::new(), BTreeSet::new());
+    let audience = provider.audience();
     sessions.each(|session| {
-        uris.extend(session.subscriptions());
-        tasks.extend(session.listen().map(Listen::tasks).into_iter().flatten().cloned());
+        if hears(session, audience) {
+            uris.extend(session.subscriptions());
+            tasks.extend(session.listen().map(Listen::tasks).into_iter().flatten().cloned());
+        }
     });
     let own = uris.iter().filter_map(|uri| registry.own_uri(provider, uri)).map(Topic::Resource);
     let ids = &registry.ground.task_ids;
@@ -31,12 +34,20 @@ fn topics(registry: &Registry, sessions: &Sessions, provider: &Arc<Provider>) ->
     own.chain(tasks.map(|(_, own)| Topic::Task(own.to_owned()))).collect()
 }
 
-/// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-pub(super) fn ask_again(registry: &Registry, sessions: &Sessions, name: &ProviderName) {
-    let Some((provider, upstream)) = registry.provider(name.as_str()).and_then(|p| Some((p.clone(), p.live()?))) else {
-        return;
-    };
-    let wanted = topics(registry, sessions, &provider);
+/// A subscription is the client's with the gateway; the instance that it was made with may be gone. `home`: whose instance
+/// has started; `None`: everybody's.
+pub(super) fn ask_again(registry: &Registry, sessions: &Sessions, name: &ProviderName, home: Option<ClientId>) {
+    let Some(common) = registry.provider(name.as_str()) else { return };
+    let instances = home.map_or_else(|| vec![common.clone()], |home| common.instances_of(home));
+    for provider in instances {
+        if let Some(upstream) = provider.live() {
+            ask_instance(registry, sessions, &provider, &upstream);
+        }
+    }
+}
+
+fn ask_instance(registry: &Registry, sessions: &Sessions, provider: &Arc<Provider>, upstream: &Arc<Upstream>) {
+    let wanted = topics(registry, sessions, provider);
     if upstream.era() == Era::Modern {
         return upstream.listen_to(wanted);
     }
@@ -45,7 +56,7 @@ pub(super) fn ask_again(registry: &Registry, sessions: &Sessions, name: &Provide
     }
     for uri in resources(&wanted) {
         upstream.subscribed(uri, true);
-        send(&provider, &upstream, "resources/subscribe", uri);
+        send(provider, upstream, "resources/subscribe", uri);
     }
 }
 
@@ -54,18 +65,24 @@ pub(super) fn give_up(registry: &Arc<Registry>, sessions: &Arc<Sessions>) {
     if let Some(level) = least_level(sessions).filter(|level| Some(*level) != *registry.ground.log_level.borrow()) {
         registry.set_log_level(level);
     }
-    for provider in registry.snapshot().providers.values() {
-        let Some(upstream) = provider.live() else { continue };
-        let wanted = topics(registry, sessions, provider);
-        if upstream.era() == Era::Modern {
-            upstream.listen_only_to(&wanted);
-            continue;
+    for common in registry.snapshot().providers.values() {
+        for provider in common.instances().iter().chain([common]) {
+            if let Some(upstream) = provider.live() {
+                give_up_at(registry, sessions, provider, &upstream);
+            }
         }
-        let wanted: BTreeSet<&str> = resources(&wanted).collect();
-        for uri in upstream.subscriptions().into_iter().filter(|uri| !wanted.contains(uri.as_str())) {
-            upstream.subscribed(&uri, false);
-            tokio::spawn(unsubscribe(registry.clone(), sessions.clone(), provider.clone(), upstream.clone(), uri));
-        }
+    }
+}
+
+fn give_up_at(registry: &Arc<Registry>, sessions: &Arc<Sessions>, provider: &Arc<Provider>, upstream: &Arc<Upstream>) {
+    let wanted = topics(registry, sessions, provider);
+    if upstream.era() == Era::Modern {
+        return upstream.listen_only_to(&wanted);
+    }
+    let wanted: BTreeSet<&str> = resources(&wanted).collect();
+    for uri in upstream.subscriptions().into_iter().filter(|uri| !wanted.contains(uri.as_str())) {
+        upstream.subscribed(&uri, false);
+        tokio::spawn(unsubscribe(registry.clone(), sessions.clone(), provider.clone(), upstream.clone(), uri));
     }
 }
 

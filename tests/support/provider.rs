@@ -23,6 +23,8 @@ mod modern;
 mod options;
 #[path = "provider/passing.rs"]
 mod passing;
+#[path = "provider/private.rs"]
+mod private;
 #[path = "provider/tasks.rs"]
 mod tasks;
 #[path = "provider/tools.rs"]
@@ -78,6 +80,7 @@ struct State {
     passing: passing::Heard,
     tasks: Vec<tasks::Task>,
     log_level: Option<String>,
+    private: private::Private,
     subscribed: Vec<String>,
     /// Ids of requests of the modern era that are not answered yet.
     modern: HashSet<String>,
@@ -135,7 +138,10 @@ impl Server {
             return;
         }
         let result = match method {
-            "initialize" => return self.initialize(id, &value),
+            "initialize" => {
+                self.greeted(params);
+                return self.initialize(id, &value);
+            }
             "ping" => json!({}),
             "tools/list" => match catalogue::tools(&self.lock().tools, &self.options, &value) {
                 Ok(page) => page,
@@ -195,12 +201,19 @@ impl Server {
         self.answer(id, &result.to_string());
     }
 
-    fn notification(&self, method: &str, params: &str) {
+    fn notification(self: &Arc<Self>, method: &str, params: &str) {
         self.lock().passing.notification(method, params);
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]
             id: &'a RawValue,
+        }
+        if method == "notifications/initialized" && self.options.ask_roots {
+            let asking = serde_json::json!({"ask": true, "method": "roots/list", "params": {}, "ms": 0});
+            self.private("later", &asking);
+        }
+        if method == "notifications/roots/list_changed" {
+            self.roots_changed();
         }
         if method == "notifications/cancelled"
             && let Ok(cancelled) = serde_json::from_str::<Cancelled<'_>>(params)

@@ -128,7 +128,7 @@ impl Upstream {
             let of_client = calls.filter(|(_, _, caller)| caller.client.id() == id);
             of_client.max_by_key(|(of_task, number, _)| (*of_task, **number)).map(|(_, _, caller)| caller.relay.clone())
         };
-        let relay = waiting.or_else(|| client.stream())?;
+        let relay = waiting.or_else(|| client.general())?;
         Some(Caller { client, relay })
     }
 
@@ -162,7 +162,7 @@ impl Upstream {
             let told = known.progress.get(&number)?;
             (told.client.upgrade()?, told.token.clone())
         };
-        let relay = client.stream()?;
+        let relay = client.general()?;
         Some((client, relay, token))
     }
 

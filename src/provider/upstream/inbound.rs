@@ -145,11 +145,18 @@ impl Ear {
     /// The call that a message belongs to: the one whose answer stream it came on; else a call of the only client that
     /// has any in flight here (and has declared `feature`).
     pub(super) fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
-        let table = self.0.table();
-        if let Some(call) = answering.and_then(|id| table.pending.get(&id)) {
-            return call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
+        let upstream = &self.0;
+        let of_a_call = {
+            let table = upstream.table();
+            match answering.and_then(|id| table.pending.get(&id)) {
+                Some(call) => call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f))),
+                None => only_client(&table, feature),
+            }
+        };
+        match of_a_call {
+            Some(caller) if caller.relay.is_open() || !upstream.client_end.is_session() => Some(caller),
+            other => upstream.client_end.general(feature).or(other),
         }
-        only_client(&table, feature)
     }
 
     pub(super) fn reply(&self, message: Bytes) {

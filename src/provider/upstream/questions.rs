@@ -4,12 +4,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ear, Upstream};
+use super::{Ear, Upstream, client_end::OPENING};
 use crate::{
     provider::{Asked, CallError, Caller, ClientFeature, Era},
     wire::{self, Frame, Splice, code, shallow},
@@ -17,6 +18,11 @@ use crate::{
 
 /// Requests of one upstream that may wait for clients at one time.
 const MOST: usize = 64;
+/// Between two looks for a way to a client.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a client may take to answer what belongs to none of its calls.
+const WAIT: Duration = Duration::from_secs(600);
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// By raw id; fires when the upstream takes it back.
 #[derive(Default)]
@@ -64,19 +70,33 @@ impl Ear {
         let has = |caller: &Caller| feature.is_none_or(|feature| caller.client.has(feature));
         let holder = self.0.holder(&frame).filter(has);
         let of_task = holder.is_some();
-        let Some(caller) = holder.or_else(|| self.belongs_to(answering, feature)).filter(fits) else {
+        let caller = holder.or_else(|| self.belongs_to(answering, feature)).filter(fits);
+        if caller.is_none() && !self.0.client_end.may_open(feature) {
             return self.refuse(&frame, answering, feature);
-        };
+        }
         let Some(open) = self.0.open_question(&frame) else {
             let message = format!("this id is in use already, or {MOST} requests of this server wait for clients");
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
         };
-        if feature == Some(ClientFeature::Elicitation) {
+        if let Some(caller) = caller.as_ref().filter(|_| feature == Some(ClientFeature::Elicitation)) {
             let id =
                 frame.params().and_then(|params| shallow::get(frame.bytes(), params, "elicitationId").ok().flatten());
-            self.0.note_elicitation(id.and_then(|id| shallow::string(frame.bytes(), id)), &caller);
+            self.0.note_elicitation(id.and_then(|id| shallow::string(frame.bytes(), id)), caller);
         }
-        tokio::spawn(open.pass_on(frame, caller, of_task));
+        let ear = Self(self.0.clone());
+        tokio::spawn(async move {
+            let caller = match caller {
+                Some(caller) => Some(caller),
+                None => ear.way_that_opens(feature).await,
+            };
+            match caller {
+                Some(caller) => open.pass_on(frame, caller, of_task).await,
+                None => {
+                    drop(open);
+                    ear.refuse(&frame, None, feature);
+                }
+            }
+        });
     }
 
     fn refuse(&self, frame: &Frame, answering: Option<u64>, feature: Option<ClientFeature>) {
@@ -92,9 +112,22 @@ impl Ear {
             let message = "the client of this call has not declared the capability; the call was cancelled";
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
         }
-        let message = "this request cannot be routed: it goes to a client only when exactly one client that has declared the \
-                       capability has a call in flight here";
-        self.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        let provider = self.0.provider.as_str();
+        let message = self.0.client_end.refusal(provider);
+        let data = serde_json::json!({"error": "not_routed", "provider": provider});
+        self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, Some(&data)));
+    }
+
+    /// The client of this instance is there, but nothing leads to it at this moment.
+    async fn way_that_opens(&self, feature: Option<ClientFeature>) -> Option<Caller> {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < OPENING && self.0.client_end.may_open(feature) {
+            tokio::time::sleep(LOOK).await;
+            if let Some(caller) = self.belongs_to(None, feature) {
+                return Some(caller);
+            }
+        }
+        None
     }
 
     /// A modern client's call that needs what the client has not declared has an error of its own (-32021). `false`: it is
@@ -149,19 +182,27 @@ impl Upstream {
 
 impl Open {
     /// Ends with the client's answer, with the stream it would come through, or when that client has no call here any more:
-    /// on stdio the stream is the client's for good.
+    /// on stdio the stream is the client's for good. The one client of an instance is there as long as its session is, when
+    /// the call, or the stream that the question went through, has ended.
     async fn pass_on(self, frame: Frame, caller: Caller, of_task: bool) {
         let Caller { client, relay } = caller;
         let frame = Frame::parse(self.upstream.shown(&frame, &*client)).unwrap_or(frame);
         let Asked { id, mut answer, mut progress } = client.ask(&frame, &relay);
+        let upstream = self.upstream.clone();
+        let (lasts, over) = (upstream.client_end.is_session(), client.home().over);
+        let patience = tokio::time::sleep(if lasts { WAIT } else { FOR_EVER });
+        tokio::pin!(patience);
         let outcome = loop {
             tokio::select! {
                 biased;
                 Some(report) = progress.recv() => self.upstream.send_on(report),
                 answer = &mut answer => break answer.map_or(Outcome::Unanswered, Outcome::Answered),
                 () = self.taken_back.cancelled() => break Outcome::TakenBack,
-                () = relay.closed() => break Outcome::Unanswered,
-                () = self.upstream.without_calls_of(client.id()), if !of_task => break Outcome::Unanswered,
+                () = over.cancelled(), if lasts => break Outcome::Unanswered,
+                () = upstream.ended(), if lasts => break Outcome::Unanswered,
+                () = &mut patience, if lasts => break Outcome::Unanswered,
+                () = relay.closed(), if !lasts => break Outcome::Unanswered,
+                () = upstream.without_calls_of(client.id()), if !lasts && !of_task => break Outcome::Unanswered,
             }
         };
         if !matches!(outcome, Outcome::Answered(_)) {
@@ -198,6 +239,10 @@ impl Drop for Open {
 }
 
 impl Questions {
+    pub(super) fn any(&self) -> bool {
+        !self.all().is_empty()
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<Bytes, CancellationToken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -47,7 +47,7 @@ pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMa
         FrameKind::Request => {}
         // A cancelled call has its stream closed; there is nothing else to say here.
         FrameKind::Notification => {
-            front.state.gateway.tell_vendor(true, &frame);
+            front.state.gateway.tell_vendor(None, &frame);
             return StatusCode::ACCEPTED.into_response();
         }
         FrameKind::Response => {

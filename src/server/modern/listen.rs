@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::key;
 use crate::{
-    provider::{Caller, Relay},
+    provider::{Caller, Client as _, Relay},
     server::{
         Gateway, Session, SessionKey, Sessions,
         dispatch::{Answer, Refusal},
@@ -83,6 +83,7 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
     let meta = listen.meta();
     let news = *gateway.registry.ground.catalogue_news.borrow();
     let session = Session::listening(news, listen);
+    session.live_on(calls);
     let mut stream = session.open_stream();
     let refused = || Refusal::new(code::INTERNAL_ERROR, "the system gave no random bytes for a subscription");
     let key = gateway.sessions.open_listening(session.clone()).ok_or_else(refused)?;
@@ -96,7 +97,7 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
     for uri in uris {
         subscribe(gateway, &session, &uri, relay).await;
     }
-    gateway.listen_for_tasks(session.listen().map(Listen::tasks).into_iter().flatten());
+    gateway.listen_for_tasks(session.home().id, session.listen().map(Listen::tasks).into_iter().flatten());
     loop {
         tokio::select! {
             biased;

@@ -12,6 +12,10 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--roots-tool`: one tool more for a client that has declared roots.
+    pub roots_tool: bool,
+    /// `--ask-roots`: asks for the roots as soon as it may.
+    pub ask_roots: bool,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
     /// `--tasks`: it has tasks, and declares them and more.
@@ -123,6 +127,8 @@ impl Options {
                 "--ttl-ms" => options.ttl_ms = number(&value()) as u64,
                 "--cache-scope" => options.cache_scope = value(),
                 "--no-list-changed" => options.list_changed = false,
+                "--roots-tool" => options.roots_tool = true,
+                "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
@@ -155,6 +161,8 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            roots_tool: false,
+            ask_roots: false,
             refuse_envelope: false,
             tasks: false,
             ttl_ms: 5,
