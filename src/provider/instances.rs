@@ -82,6 +82,7 @@ pub struct Instance {
 struct Turn {
     parent: Arc<Provider>,
     key: Key,
+    own: Arc<Provider>,
 }
 
 impl Instances {
@@ -184,7 +185,8 @@ impl Provider {
             }
         };
         drop(held);
-        Ok(Instance { provider, _turn: Some(Turn { parent: self.clone(), key: (home.id, lane) }) })
+        let turn = Turn { parent: self.clone(), key: (home.id, lane), own: provider.clone() };
+        Ok(Instance { provider, _turn: Some(turn) })
     }
 
     fn own_instance(self: &Arc<Self>, key: Key, owner: Owner, over: CancellationToken) -> Arc<Self> {
@@ -389,7 +391,11 @@ impl Provider {
             let Some(owner) = own.owner.as_ref().filter(|owner| owner.client.is_some()) else { continue };
             match own.live() {
                 Some(upstream) => tell_roots(&upstream, notification.params().map_or(b"", |p| notification.text(p))),
-                None => owner.roots_changed.store(true, Ordering::Relaxed),
+                None => {
+                    owner.roots_changed.store(true, Ordering::Relaxed);
+                    // It may have become ready in between.
+                    own.live().iter().for_each(|upstream| own.tell_changed_roots(upstream));
+                }
             }
         }
     }
@@ -422,7 +428,9 @@ fn tell_roots(upstream: &Upstream, params: &[u8]) {
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(instances) = &self.parent.instances else { return };
-        if let Some(entry) = instances.held().all.get_mut(&self.key) {
+        // Another one may have its place by now.
+        let mut held = instances.held();
+        if let Some(entry) = held.all.get_mut(&self.key).filter(|entry| Arc::ptr_eq(&entry.provider, &self.own)) {
             entry.calls = entry.calls.saturating_sub(1);
         }
     }

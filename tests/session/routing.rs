@@ -103,15 +103,16 @@ fn an_answer_that_comes_after_the_call_has_ended_still_arrives() {
 #[test]
 fn an_instance_that_waits_for_its_clients_answer_is_not_idle() {
     let home = Home::new();
-    let (gateway, address) = served(&home, &[], "idle_ttl_s: 0.5");
+    let (gateway, address) = served(&home, &[], "idle_ttl_s: 1");
     let client = Client::open(address, json!({"elicitation": {}}));
     client.listen();
     client.text("a__later", json!({"ask": true, "method": "elicitation/create", "params": {"message": "?"}, "ms": 1}));
     let asked = client.wait_heard("elicitation/create");
     let [being] = home.beings("a")[..] else { panic!("{:?}", home.beings("a")) };
-    holds_for("it waits", ms(2000), || being.lives());
+    holds_for("it waits", ms(2500), || being.lives());
     client.answer(&asked, &json!({"action": "decline"}));
-    assert_eq!(client.text("a__answers", json!({})), r#"["{\"action\":\"decline\"}"]"#);
+    let wanted = r#"["{\"action\":\"decline\"}"]"#;
+    eventually("answered", SOON, || (client.text("a__answers", json!({})) == wanted).then_some(()));
     eventually("then it is idle", SOON, || (!being.lives()).then_some(()));
     gateway.stop();
 }
