@@ -34,6 +34,11 @@ pub trait Client: Send + Sync + 'static {
     /// Whether a log message of this severity (`debug` ... `emergency`) is wanted.
     fn wants_log(&self, level: &str) -> bool;
 
+    /// Something that belongs to no call in flight. `false`: it has no stream for that.
+    fn tell(&self, _message: Bytes) -> bool {
+        false
+    }
+
     /// Passes an upstream's request on, on the stream of the call `via`; the answer comes through the channel, which is
     /// dropped when there will be none.
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame>;

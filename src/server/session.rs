@@ -406,6 +406,10 @@ impl Client for Session {
         }
     }
 
+    fn tell(&self, message: Bytes) -> bool {
+        self.push(message)
+    }
+
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {
         let (sender, receiver) = oneshot::channel();
         let id = ASKS.fetch_add(1, Ordering::Relaxed);
