@@ -36,7 +36,7 @@ check: $(DENY) ## formatting, lints, documentation links, licences and origins o
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
 	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
-	$(DENY) --manifest-path integration/fixture/Cargo.toml --config deny.toml check --hide-inclusion-graph licenses bans sources
+	$(DENY) --manifest-path integration/fixture/Cargo.toml check --config deny.toml --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
