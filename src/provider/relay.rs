@@ -28,16 +28,16 @@ pub trait Client: Send + Sync + 'static {
     /// The features that it has, as it declared them: a raw JSON object.
     fn capabilities(&self) -> Bytes;
 
+    /// Something that belongs to no call in flight. `false`: it has no stream for that.
+    fn tell(&self, _message: Bytes) -> bool {
+        false
+    }
+
     /// The least severity that it has asked for, by name.
     fn log_level(&self) -> Option<&'static str>;
 
     /// Whether a log message of this severity (`debug` ... `emergency`) is wanted.
     fn wants_log(&self, level: &str) -> bool;
-
-    /// Something that belongs to no call in flight. `false`: it has no stream for that.
-    fn tell(&self, _message: Bytes) -> bool {
-        false
-    }
 
     /// Passes an upstream's request on, on the stream of the call `via`; the answer comes through the channel, which is
     /// dropped when there will be none.

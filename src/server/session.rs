@@ -393,6 +393,10 @@ impl Client for Session {
         }
     }
 
+    fn tell(&self, message: Bytes) -> bool {
+        self.push(message)
+    }
+
     fn log_level(&self) -> Option<&'static str> {
         LEVELS.get(usize::from(Session::log_level(self)?)).copied()
     }
@@ -404,10 +408,6 @@ impl Client for Session {
             // A legacy client gets what the server likes to send, a modern one nothing that it did not ask for.
             None => self.greeting.get().is_none_or(|greeting| greeting.era == Era::Legacy),
         }
-    }
-
-    fn tell(&self, message: Bytes) -> bool {
-        self.push(message)
     }
 
     fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Pending, Table, Upstream, envelope, listening};
 use crate::{
-    provider::{Caller, Client, ClientFeature, Era, news::ListKind},
+    provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
     wire::{self, Frame, FrameKind, Splice, code, shallow},
 };
@@ -131,13 +131,6 @@ impl Ear {
             return call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
         }
         only_client(&table, feature)
-    }
-
-    /// The client that a message is for which no call in flight can be meant by.
-    fn late(&self, answering: Option<u64>) -> Option<Arc<dyn Client>> {
-        let table = self.0.table();
-        let in_flight = table.pending.values().any(|call| call.caller.is_some());
-        if answering.is_some() || in_flight { None } else { table.recent.only() }
     }
 
     fn request(&self, frame: Frame, answering: Option<u64>) {

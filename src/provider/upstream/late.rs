@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Ear;
 use crate::provider::{Client, ClientId};
 
 /// How much later than the answer. Two connections of one server are not far apart.
@@ -37,5 +38,14 @@ impl Recent {
         let (_, client, at) = self.last.as_ref()?;
         let alone = self.others.is_none_or(|others| others.elapsed() > ALONE);
         if at.elapsed() <= LATE && alone { client.upgrade() } else { None }
+    }
+}
+
+impl Ear {
+    /// The client of a message for which there is no call in flight.
+    pub(super) fn late(&self, answering: Option<u64>) -> Option<Arc<dyn Client>> {
+        let table = self.0.table();
+        let in_flight = table.pending.values().any(|call| call.caller.is_some());
+        if answering.is_some() || in_flight { None } else { table.recent.only() }
     }
 }
