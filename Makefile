@@ -32,12 +32,15 @@ test-podman: ## the container tests against a Podman service (installs and start
 
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check
+	cargo fmt --check --manifest-path integration/fixture/Cargo.toml
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
 	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
+	$(DENY) --manifest-path integration/fixture/Cargo.toml check --config deny.toml --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
+	cargo fmt --manifest-path integration/fixture/Cargo.toml
 
 bench: ## reloads on the library, calls through the release binary; docs/benchmarks.md says what they mean
 	cargo bench $(FEATURES) --bench reload --bench e2e --bench connect
@@ -47,8 +50,10 @@ bench-smoke: ## the same, unoptimised and once each: proves that the benchmarks 
 
 integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar
+	cargo build --manifest-path integration/fixture/Cargo.toml --target-dir target --locked
 	integration/run
 	integration/modern
+	integration/conformance
 
 storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'

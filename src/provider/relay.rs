@@ -57,6 +57,11 @@ pub trait Client: Send + Sync + 'static {
     /// The features that it has, as it declared them: a raw JSON object.
     fn capabilities(&self) -> Bytes;
 
+    /// Something that belongs to no call in flight. `false`: it has no stream for that.
+    fn tell(&self, _message: Bytes) -> bool {
+        false
+    }
+
     /// The least severity that it has asked for, by name.
     fn log_level(&self) -> Option<&'static str>;
 

@@ -28,6 +28,7 @@ mod client_end;
 mod envelope;
 mod handles;
 mod inbound;
+mod late;
 mod listening;
 mod questions;
 mod subscribed;
@@ -65,6 +66,7 @@ pub struct Upstream {
 #[derive(Default)]
 struct Table {
     pending: HashMap<u64, Pending>,
+    recent: late::Recent,
     /// Set once, when the connection is over: what every call gets from then on.
     ended: Option<CallError>,
 }
@@ -170,6 +172,11 @@ impl Upstream {
     /// Whether the headers of a call repeat its arguments.
     pub fn wants_marks(&self) -> bool {
         self.era() == Era::Modern && self.link.get().is_some_and(|link| link.wants_heads())
+    }
+
+    /// Whether it may say something of a call beside the call's own stream, and so after its answer.
+    fn speaks_beside(&self) -> bool {
+        self.era() == Era::Legacy && self.link.get().is_some_and(|link| link.wants_heads())
     }
 
     /// Passes a client's request on.
@@ -315,7 +322,16 @@ impl Upstream {
 
     /// The call that waits for the answer to `id`; it waits no longer.
     fn take_pending(&self, id: u64) -> Option<Pending> {
-        let call = self.table().pending.remove(&id);
+        let call = {
+            let mut table = self.table();
+            let call = table.pending.remove(&id);
+            if let Some(caller) = call.as_ref().and_then(|call| call.caller.as_ref())
+                && self.speaks_beside()
+            {
+                table.recent.ended(&caller.client);
+            }
+            call
+        };
         self.settled.notify_waiters();
         call
     }

@@ -52,6 +52,9 @@ struct Args {
     /// How an unknown session is told: 404, or the 400 of servers after the TypeScript SDK's examples.
     #[arg(long, default_value = "404")]
     unknown_session: u16,
+    /// Takes so long to open a GET stream.
+    #[arg(long, default_value = "0")]
+    stream_after_ms: u64,
     /// `K=V`: 401 without it.
     #[arg(long)]
     require_header: Vec<String>,
@@ -211,7 +214,10 @@ async fn handle(
     server.count(&format!("{}s", method.as_str().to_lowercase()));
     match (server.args.mode, method.as_str()) {
         (Mode::Streamable, "POST") => server.post(cut, &headers, &body).await,
-        (Mode::Streamable, "GET") => server.get(&headers),
+        (Mode::Streamable, "GET") => {
+            tokio::time::sleep(Duration::from_millis(server.args.stream_after_ms)).await;
+            server.get(&headers)
+        }
         (Mode::Streamable, "DELETE") => server.delete(&headers).into_response(),
         (Mode::SseLegacy, "POST") => server.legacy_post(uri.query().unwrap_or_default(), &body),
         (Mode::SseLegacy, "GET") => server.legacy_stream(),

@@ -132,7 +132,11 @@ impl Ear {
         match self.belongs_to(answering, None) {
             Some(caller) if caller.client.wants_log(&level) => self.relay(&caller, frame.bytes().clone()),
             Some(_) => {}
-            None => self.0.output.stderr(frame.text(frame.params().unwrap_or(wire::Span { start: 0, end: 0 }))),
+            None => match self.late(answering) {
+                Some(client) if client.wants_log(&level) => drop(client.tell(frame.bytes().clone())),
+                Some(_) => {}
+                None => self.0.output.stderr(frame.text(frame.params().unwrap_or(wire::Span { start: 0, end: 0 }))),
+            },
         }
     }
 

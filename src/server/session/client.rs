@@ -73,6 +73,10 @@ impl Client for Session {
         }
     }
 
+    fn tell(&self, message: Bytes) -> bool {
+        self.push(message)
+    }
+
     fn ask(&self, request: &Frame, via: &Relay) -> Asked {
         let id = ASKS.fetch_add(1, Ordering::Relaxed);
         let (asked, from) = Asked::new(id);

@@ -18,7 +18,8 @@ impl Server {
     pub(crate) async fn answer(&self, message: &Value, out: &Out) -> Value {
         let (name, args) = (message["params"]["name"].as_str().unwrap_or_default(), &message["params"]["arguments"]);
         if message["method"] == "tools/list" {
-            let tools = ["echo", "stats"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            let tools =
+                ["echo", "stats", "late_log"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             return result(message, json!({"tools": tools}));
         }
         match message["method"].as_str().unwrap_or_default() {
@@ -66,6 +67,19 @@ impl Server {
                     tell(listener, &note).await;
                 }
                 listeners.len().to_string()
+            }
+            // On the streams of general messages, after the answer.
+            "late_log" => {
+                let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": args["text"]}});
+                let listeners = self.listeners.lock().unwrap().clone();
+                let after = Duration::from_millis(args["ms"].as_u64().unwrap_or(0));
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    for listener in &listeners {
+                        tell(listener, &note).await;
+                    }
+                });
+                "ok".into()
             }
             "end_streams" => {
                 self.listeners.lock().unwrap().clear();
