@@ -1,5 +1,8 @@
 //! A `requestState`: names a parked call, and cannot be made or changed by anybody else.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
 use sha2::{Digest, Sha256};
 
 use crate::wire::hex;

@@ -45,6 +45,8 @@ pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
 pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
+#[cfg(feature = "fuzzing")]
+pub use upstream::head;
 pub use upstream::{InFlight, Outgoing, Upstream};
 
 use crate::{

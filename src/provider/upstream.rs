@@ -28,6 +28,9 @@ mod envelope;
 mod inbound;
 mod listening;
 
+#[cfg(feature = "fuzzing")]
+pub use envelope::head;
+
 pub(super) use inbound::Ear;
 pub(super) use listening::{Heard, Listening};
 

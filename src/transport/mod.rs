@@ -30,6 +30,9 @@ mod streams;
 mod subprocess;
 pub mod sweep;
 
+#[cfg(feature = "fuzzing")]
+pub use remote::{sse, stamped};
+
 pub use docker::{
     ContainerOf, EngineFacts, KEEPER, container_memory, containers, end_container, engine, entry as keeper_entry,
     sweep as sweep_containers,

@@ -1,0 +1,13 @@
+//! What `fuzz/` and `tests/fuzz.rs` run: one function for each parser that strangers' bytes reach. Each takes any bytes and panics
+//! when a law is broken. Not part of the library.
+
+pub use crate::{
+    bridge::request_state,
+    server::http::fuzz::headers,
+    transport::sse,
+    wire::fuzz::{envelope, lines},
+};
+
+/// By the name of the folder of each one's corpus, `fuzz/corpus/NAME`.
+pub const TARGETS: [(&str, fn(&[u8])); 5] =
+    [("envelope", envelope), ("headers", headers), ("lines", lines), ("request_state", request_state), ("sse", sse)];
