@@ -224,7 +224,7 @@ impl Upstream {
         }
         let sent = match self.link.get() {
             Some(link) => {
-                let message = wire::one_line(message(id));
+                let message = message(id);
                 match head {
                     Some(head) => link.send_headed(message, Some(id), head),
                     None => link.send(message, Some(id)),

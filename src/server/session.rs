@@ -66,10 +66,9 @@ pub struct Session {
     inner: Mutex<Inner>,
     /// What its one request listens to.
     listen: Option<Listen>,
-    /// Fires when the session is over.
-    pub over: CancellationToken,
-    /// Fires when its connection takes no more requests.
-    pub closing: CancellationToken,
+    /// Made when somebody waits for them: most sessions are abandoned without a stream.
+    over: OnceLock<CancellationToken>,
+    closing: OnceLock<CancellationToken>,
 }
 
 #[derive(Default)]
@@ -111,8 +110,8 @@ impl Session {
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
             listen: None,
-            over: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            over: OnceLock::new(),
+            closing: OnceLock::new(),
         })
     }
 
@@ -142,6 +141,16 @@ impl Session {
             session.listen = Some(listen);
         }
         session
+    }
+
+    /// Fires when the session is over.
+    pub fn over(&self) -> &CancellationToken {
+        self.over.get_or_init(CancellationToken::new)
+    }
+
+    /// Fires when its connection takes no more requests.
+    pub fn closing(&self) -> &CancellationToken {
+        self.closing.get_or_init(CancellationToken::new)
     }
 
     pub(super) fn listen(&self) -> Option<&Listen> {
@@ -324,7 +333,7 @@ impl Session {
 
     /// Forgets everything that is in flight.
     pub fn end(&self) {
-        self.over.cancel();
+        self.over().cancel();
         let mut inner = self.inner();
         inner.calls.drain().for_each(|(_, token)| token.cancel());
         inner.asks.clear();

@@ -59,8 +59,8 @@ pub trait Inbound: Send + Sync + 'static {
 
 /// The sending half. Cheap calls, never blocking.
 pub trait Link: Send + Sync + 'static {
-    /// Queues one JSON-RPC message (no newline inside). `request`: its id when an answer is expected. An `Err` means that
-    /// not a byte was sent.
+    /// Queues one JSON-RPC message; where messages are lines, line ends in it become spaces. `request`: its id when an answer
+    /// is expected. An `Err` means that not a byte was sent.
     fn send(&self, message: Bytes, request: Option<u64>) -> Result<(), TransportError>;
 
     /// [`Link::send`] in the era without sessions: over HTTP `head` goes along, and no session.

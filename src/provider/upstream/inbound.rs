@@ -123,8 +123,10 @@ impl Ear {
     /// has any in flight here (and has declared `feature`).
     fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
         let table = self.0.table();
-        if let Some(call) = answering.and_then(|id| table.pending.get(&id)) {
-            return call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
+        if let Some(id) = answering {
+            // What comes on the stream of a call that is over belongs to nobody, and to no other call.
+            let caller = table.pending.get(&id)?.caller.clone();
+            return caller.filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
         }
         only_client(&table, feature)
     }
@@ -177,7 +179,7 @@ impl Ear {
     fn reply(&self, message: Bytes) {
         if let Some(link) = self.0.link.get() {
             // The upstream that asked is gone when this fails.
-            let _ = link.send(wire::one_line(message), None);
+            let _ = link.send(message, None);
         }
     }
 
