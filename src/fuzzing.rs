@@ -8,6 +8,8 @@ pub use crate::{
     wire::fuzz::{envelope, lines},
 };
 
-/// By the name of the folder of each one's corpus, `fuzz/corpus/NAME`.
-pub const TARGETS: [(&str, fn(&[u8])); 5] =
+/// The name of the folder of its corpus, `fuzz/corpus/NAME`, and the laws.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 5] =
     [("envelope", envelope), ("headers", headers), ("lines", lines), ("request_state", request_state), ("sse", sse)];

@@ -79,7 +79,7 @@ fn run(name: &str) {
         hold(name, target, &mutated(&all, &mut dice));
         count += 1;
     }
-    println!("{name}: {} inputs of the corpus, {count} mutations, seed {seed}", all.len());
+    eprintln!("{name}: {} inputs of the corpus, {count} mutations, seed {seed}", all.len());
 }
 
 #[test]

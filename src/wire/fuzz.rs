@@ -37,7 +37,8 @@ fn taken(frame: &Frame) {
     assert_eq!(frame.kind(), expected.kind);
     assert_eq!(frame.id(), expected.id.as_bytes());
     assert_eq!(frame.id_bytes(), expected.id.as_bytes());
-    let place = |span: Option<Span>| span.map(|span| std::str::from_utf8(frame.text(span)).expect("cut inside a character"));
+    let place =
+        |span: Option<Span>| span.map(|span| std::str::from_utf8(frame.text(span)).expect("cut inside a character"));
     assert_eq!(place(frame.params()), expected.params.as_deref());
     assert_eq!(place(frame.result()), expected.result.as_deref());
     assert_eq!(place(frame.error()), expected.error.as_deref());
@@ -71,7 +72,8 @@ fn looked_into(text: &[u8], value: Span) {
         // Of a lone surrogate the spelling stands for the key.
         let Ok(key) = serde_json::from_str::<String>(key.get()) else { continue };
         assert_eq!(field.key, key);
-        let same = |other: &&(&RawValue, &RawValue)| serde_json::from_str::<String>(other.0.get()).is_ok_and(|k| k == key);
+        let same =
+            |other: &&(&RawValue, &RawValue)| serde_json::from_str::<String>(other.0.get()).is_ok_and(|k| k == key);
         let found = shallow::get(text, value, &key);
         if theirs.iter().filter(same).count() > 1 {
             assert!(found.is_err(), "{key:?} stands twice");
@@ -183,7 +185,8 @@ fn expected(text: &[u8]) -> Option<Expected> {
     }
     let fields = raw_fields(text);
     let one = |name: &str| -> Option<Option<String>> {
-        let mut found = fields.iter().filter(|(key, _)| serde_json::from_str::<String>(key.get()).is_ok_and(|k| k == name));
+        let mut found =
+            fields.iter().filter(|(key, _)| serde_json::from_str::<String>(key.get()).is_ok_and(|k| k == name));
         let first = found.next().map(|(_, value)| value.get().to_owned());
         found.next().is_none().then_some(first)
     };

@@ -61,7 +61,9 @@ fn resident_kib(pid: u32) -> u64 {
 fn storm_abandoned_sessions_leave_less_than_a_kibibyte_each_and_expire() {
     let sessions = std::env::var("HANGAR_SESSIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000_u64);
     // Before the first opened one is forgotten, the last one is there; and the sweep comes soon.
-    let idle = |seconds: u64| format!("providers: {{}}\nserver: {{session_idle_s: {seconds}}}\nconfig_reload: {{enabled: false}}\n");
+    let idle = |seconds: u64| {
+        format!("providers: {{}}\nserver: {{session_idle_s: {seconds}}}\nconfig_reload: {{enabled: false}}\n")
+    };
     let gateway = start_gateway(&idle(40 + sessions / 400));
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25",
@@ -85,7 +87,7 @@ fn storm_abandoned_sessions_leave_less_than_a_kibibyte_each_and_expire() {
     let before = resident_kib(gateway.pid());
     let last = open(sessions);
     let grown = resident_kib(gateway.pid()).saturating_sub(before);
-    println!("{sessions} sessions: {grown} KiB, {} bytes each", grown * 1024 / sessions);
+    eprintln!("{sessions} sessions: {grown} KiB, {} bytes each", grown * 1024 / sessions);
     assert_eq!(gateway.get("/api/status").json()["sessions"], sessions + FIRST);
     assert!(gateway.get("/metrics").text().contains(&format!("hangar_sessions {}", sessions + FIRST)));
     assert!(grown < sessions, "{grown} KiB for {sessions} sessions");
@@ -100,7 +102,7 @@ fn storm_abandoned_sessions_leave_less_than_a_kibibyte_each_and_expire() {
     }
     assert_eq!(ping(&gateway, &last), 404);
     let left = resident_kib(gateway.pid()).saturating_sub(before);
-    println!("{left} KiB are left when all have expired");
+    eprintln!("{left} KiB are left when all have expired");
 }
 
 #[test]

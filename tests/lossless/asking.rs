@@ -47,7 +47,8 @@ fn a_question_and_its_answer_keep_every_byte_but_the_id() {
                 fronts(http).iter().flat_map(|front| ASKS.iter().enumerate().map(move |ask| (*front, ask)))
             {
                 let case = format!("case-{at}{front:?}");
-                let question = format!(r#"{{"x":1.0,"jsonrpc":"2.0","id":"ask-{at}","method":"{method}"{}}}"#, params(asks));
+                let question =
+                    format!(r#"{{"x":1.0,"jsonrpc":"2.0","id":"ask-{at}","method":"{method}"{}}}"#, params(asks));
                 fs::write(rig.script(upstream, &case), format!("?{question}\n%%\n{ANSWER}")).unwrap();
                 let mut asked = |text: &str| {
                     let id = asked_of(text).unwrap();
@@ -85,7 +86,8 @@ fn a_question_of_the_old_era_reaches_the_new_one_word_by_word() {
                 assert!(told.contains(&wanted), "{front:?} {upstream:?}: {wanted}\n{told}");
                 let state = between(told, r#""requestState":""#, "\"");
                 let more = format!(r#","inputResponses":{{"input-1":{answers}}},"requestState":"{state}""#);
-                let (came, _) = rig.exchange(front, &call(upstream.name, &case, &meta, &more), "1", &headers, &mut none);
+                let (came, _) =
+                    rig.exchange(front, &call(upstream.name, &case, &meta, &more), "1", &headers, &mut none);
                 assert_eq!(came.last().unwrap(), &ANSWER.replace("@ID@", "1"));
                 let got = rig.wait_got(upstream, &format!("\"ask-{at}\""));
                 let wanted = format!(r#""result":{answers}"#);
@@ -151,7 +153,8 @@ fn a_question_within_the_new_era_is_passed_on_whole() {
                 let (came, _) = rig.exchange(front, &call(upstream.name, &case, &meta, ""), "1", &headers, &mut none);
                 assert_eq!(came, [pause.replace("@ID@", "1")], "{front:?} {upstream:?}");
                 let more = format!(r#","requestState":"s\u0074","inputResponses":{{"k":{answers}}}"#);
-                let (came, _) = rig.exchange(front, &call(upstream.name, &case, &meta, &more), "1", &headers, &mut none);
+                let (came, _) =
+                    rig.exchange(front, &call(upstream.name, &case, &meta, &more), "1", &headers, &mut none);
                 assert_eq!(came, [ANSWER.replace("@ID@", "1")]);
                 let got = rig.got(upstream, &case);
                 assert!(got.last().unwrap().contains(&more), "{more}\n{got:#?}");

@@ -1,4 +1,4 @@
-//! The messages that typed libraries change (docs/protocol.md, "What passes"), and what has to become of the few places that a
+//! The messages that typed libraries change (docs/testing.md), and what has to become of the few places that a
 //! gateway edits.
 //!
 //! Places: `@ID@`, `@NAME@`, `@TOKEN@`, `@URI@`; `@META@` and `@KEYS@`, where what a request says about its client stands (a `_meta`
@@ -6,27 +6,87 @@
 
 /// What a request has in `params` behind (or around) what it names. The method comes first.
 pub const REQUESTS: [(&str, &str); 21] = [
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@"}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":null,"c":"@CASE@"}}"#),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@"}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":null,"c":"@CASE@"}}"#,
+    ),
     ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"c":"@CASE@","name":@NAME@}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"task":{"ttl":60000,"x":1.10},"arguments":{"c":"@CASE@"}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"vendor":[null,{"b":1,"a":2}],"name":@NAME@,"arguments":{"c":"@CASE@"},"later":true}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","n":[12345678901234567890123,1.10,-0,-0.0,1e400,1E-7,0.1234567890123456789,9007199254740993]}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"z":1,"a":2,"m":3,"a":4,"\u0061":5,"c":"@CASE@"}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","\ud800":"\udfff\ud83d\ude00","n\u0061me":"x","\/":"\/","é":"日本\u2028 \u2029","":""}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"_meta":{@KEYS@"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=1","baggage":"b=2","com.example/x":{"n":1.0}},"name":@NAME@,"arguments":{"c":"@CASE@"}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"name":@NAME@,"arguments":{"c":"@CASE@"},"_meta":{@KEYS@"progressToken":@TOKEN@,"x":"progressToken"}}}"#),
-    ("tools/call", " { \"vendor\" : {\"id\":7} ,\n \"id\"\t:\t@ID@ , \"method\" :\r\n\"tools/call\" ,\"params\" : {@META@ \"arguments\" : { \"c\" : \"@CASE@\" } , \"name\" : @NAME@ } , \"jsonrpc\" : \"2.0\" } "),
-    ("tools/call", r#"{"params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@"}},"method":"tools\/call","jsonrpc":"2.0","id":@ID@}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"name":"@CASE@","uri":"hangar://x/y","id":1,"progressToken":2,"_meta":{"progressToken":3}}}}"#),
-    ("prompts/get", r#"{"jsonrpc":"2.0","id":@ID@,"method":"prompts/get","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","n":"1.10"},"vendor":0.10}}"#),
-    ("prompts/get", r#"{"jsonrpc":"2.0","id":@ID@,"method":"prompts/get","params":{"_meta":{@KEYS@"progressToken":@TOKEN@},"x":"@CASE@","name":@NAME@}}"#),
-    ("resources/read", r#"{"jsonrpc":"2.0","id":@ID@,"method":"resources/read","params":{@META@"uri":@URI@,"vendor":{"uri":"test://other"}}}"#),
-    ("resources/read", r#"{"jsonrpc":"2.0","id":@ID@,"method":"resources/read","params":{"a":1.0,"_meta":{@KEYS@"progressToken":@TOKEN@},"uri":@URI@}}"#),
-    ("completion/complete", r#"{"jsonrpc":"2.0","id":@ID@,"method":"completion/complete","params":{@META@"ref":{"type":"ref/prompt","title":"x","name":@NAME@},"argument":{"name":"a","value":"@CASE@"},"context":{"arguments":{"b":"1"}},"x":[]}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","deep":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["bottom"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":["@CASE@",{"not":"an object"}],"temperature":0.1}}"#),
-    ("tools/call", r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"_meta":{@KEYS@"io.modelcontextprotocol/related-task":{"taskId":"@CASE@"},"progressToken":@TOKEN@},"inputResponses0":{},"name":@NAME@}}"#),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"task":{"ttl":60000,"x":1.10},"arguments":{"c":"@CASE@"}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"vendor":[null,{"b":1,"a":2}],"name":@NAME@,"arguments":{"c":"@CASE@"},"later":true}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","n":[12345678901234567890123,1.10,-0,-0.0,1e400,1E-7,0.1234567890123456789,9007199254740993]}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"z":1,"a":2,"m":3,"a":4,"\u0061":5,"c":"@CASE@"}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","\ud800":"\udfff\ud83d\ude00","n\u0061me":"x","\/":"\/","é":"日本\u2028 \u2029","":""}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"_meta":{@KEYS@"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=1","baggage":"b=2","com.example/x":{"n":1.0}},"name":@NAME@,"arguments":{"c":"@CASE@"}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"name":@NAME@,"arguments":{"c":"@CASE@"},"_meta":{@KEYS@"progressToken":@TOKEN@,"x":"progressToken"}}}"#,
+    ),
+    (
+        "tools/call",
+        " { \"vendor\" : {\"id\":7} ,\n \"id\"\t:\t@ID@ , \"method\" :\r\n\"tools/call\" ,\"params\" : {@META@ \"arguments\" : { \"c\" : \"@CASE@\" } , \"name\" : @NAME@ } , \"jsonrpc\" : \"2.0\" } ",
+    ),
+    (
+        "tools/call",
+        r#"{"params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@"}},"method":"tools\/call","jsonrpc":"2.0","id":@ID@}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"name":"@CASE@","uri":"hangar://x/y","id":1,"progressToken":2,"_meta":{"progressToken":3}}}}"#,
+    ),
+    (
+        "prompts/get",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"prompts/get","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","n":"1.10"},"vendor":0.10}}"#,
+    ),
+    (
+        "prompts/get",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"prompts/get","params":{"_meta":{@KEYS@"progressToken":@TOKEN@},"x":"@CASE@","name":@NAME@}}"#,
+    ),
+    (
+        "resources/read",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"resources/read","params":{@META@"uri":@URI@,"vendor":{"uri":"test://other"}}}"#,
+    ),
+    (
+        "resources/read",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"resources/read","params":{"a":1.0,"_meta":{@KEYS@"progressToken":@TOKEN@},"uri":@URI@}}"#,
+    ),
+    (
+        "completion/complete",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"completion/complete","params":{@META@"ref":{"type":"ref/prompt","title":"x","name":@NAME@},"argument":{"name":"a","value":"@CASE@"},"context":{"arguments":{"b":"1"}},"x":[]}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":{"c":"@CASE@","deep":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["bottom"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{@META@"name":@NAME@,"arguments":["@CASE@",{"not":"an object"}],"temperature":0.1}}"#,
+    ),
+    (
+        "tools/call",
+        r#"{"jsonrpc":"2.0","id":@ID@,"method":"tools/call","params":{"_meta":{@KEYS@"io.modelcontextprotocol/related-task":{"taskId":"@CASE@"},"progressToken":@TOKEN@},"inputResponses0":{},"name":@NAME@}}"#,
+    ),
 ];
 
 pub const ANSWERS: [&str; 21] = [
@@ -69,11 +129,31 @@ pub const NOTES: [&str; 10] = [
 
 /// What a server asks in the middle (its params, raw; empty: none), and what the client answers (raw).
 pub const ASKS: [(&str, &str, &str); 7] = [
-    ("elicitation/create", r#"{"message":"?","requestedSchema":{"type":"object","properties":{"z":{"type":"number","default":1.10},"a":{"type":"string","x-v":1}}}}"#, r#"{"action":"accept","content":{"z":1.10,"a":"\ud800","a":"twice"},"v":1}"#),
-    ("elicitation/create", r#"{"mode":"url","url":"https://example.com/?a=1\u0026b","elicitationId":"e-1","message":"go","v":null}"#, r#"{"action":"decline"}"#),
-    ("elicitation/create", r#"{ "requestedSchema" : {} , "message" : "m" , "_meta" : { "n" : 1.0 } }"#, r#"{ "action" : "cancel" , "_meta" : {"x":-0} }"#),
-    ("sampling/createMessage", r#"{"messages":[{"role":"user","content":{"type":"text","text":"t"}}],"maxTokens":10,"temperature":0.1,"vendor":1e400}"#, r#"{"role":"assistant","content":{"type":"vendor","x":1.10},"model":"m","stopReason":"odd","v":[12345678901234567890123]}"#),
-    ("sampling/createMessage", r#"{"maxTokens":1.0,"messages":[],"tools":[{"name":"t","inputSchema":{"z":1,"a":2}}],"toolChoice":{"mode":"none","x":0}}"#, r#"{"model":"m","role":"assistant","content":[{"type":"tool_use","id":"1","name":"t","input":{"b":1,"a":2}}]}"#),
+    (
+        "elicitation/create",
+        r#"{"message":"?","requestedSchema":{"type":"object","properties":{"z":{"type":"number","default":1.10},"a":{"type":"string","x-v":1}}}}"#,
+        r#"{"action":"accept","content":{"z":1.10,"a":"\ud800","a":"twice"},"v":1}"#,
+    ),
+    (
+        "elicitation/create",
+        r#"{"mode":"url","url":"https://example.com/?a=1\u0026b","elicitationId":"e-1","message":"go","v":null}"#,
+        r#"{"action":"decline"}"#,
+    ),
+    (
+        "elicitation/create",
+        r#"{ "requestedSchema" : {} , "message" : "m" , "_meta" : { "n" : 1.0 } }"#,
+        r#"{ "action" : "cancel" , "_meta" : {"x":-0} }"#,
+    ),
+    (
+        "sampling/createMessage",
+        r#"{"messages":[{"role":"user","content":{"type":"text","text":"t"}}],"maxTokens":10,"temperature":0.1,"vendor":1e400}"#,
+        r#"{"role":"assistant","content":{"type":"vendor","x":1.10},"model":"m","stopReason":"odd","v":[12345678901234567890123]}"#,
+    ),
+    (
+        "sampling/createMessage",
+        r#"{"maxTokens":1.0,"messages":[],"tools":[{"name":"t","inputSchema":{"z":1,"a":2}}],"toolChoice":{"mode":"none","x":0}}"#,
+        r#"{"model":"m","role":"assistant","content":[{"type":"tool_use","id":"1","name":"t","input":{"b":1,"a":2}}]}"#,
+    ),
     ("roots/list", "", r#"{"roots":[{"uri":"file:///a","name":"n","x":1.10},{"uri":"file:///\u00e9"}],"v":{}}"#),
     ("roots/list", r#"{"_meta":{"x":1.0}}"#, r#"{"roots":[]}"#),
 ];

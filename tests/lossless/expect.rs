@@ -76,7 +76,9 @@ impl Exchange {
         let name = self.listed_name();
         match (self.era, self.method) {
             (Era::Legacy, _) => String::new(),
-            (_, "completion/complete") => "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: completion/complete\r\n".into(),
+            (_, "completion/complete") => {
+                "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: completion/complete\r\n".into()
+            }
             (_, method) => {
                 format!("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}\r\nMcp-Name: {name}\r\n")
             }
@@ -123,7 +125,9 @@ impl Exchange {
     /// What the upstream says; its own numbers it fills in itself.
     pub fn script(&self) -> String {
         let complete = |text: &str| match self.upstream.era {
-            Era::Modern => text.replace("@RT@", "\"resultType\":\"complete\",\"ttlMs\":1.5e3,\"cacheScope\":\"public\",").replace("@RT0@", "\"resultType\":\"complete\""),
+            Era::Modern => text
+                .replace("@RT@", "\"resultType\":\"complete\",\"ttlMs\":1.5e3,\"cacheScope\":\"public\",")
+                .replace("@RT0@", "\"resultType\":\"complete\""),
             Era::Legacy => text.replace("@RT@", "").replace("@RT0@", ""),
         };
         let messages = self.told().chain([&self.answer]).map(|text| {

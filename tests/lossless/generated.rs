@@ -30,14 +30,32 @@ fn string() -> impl Strategy<Value = String> {
 
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        prop::sample::select(vec!["null", "true", "false", "-0", "-0.0", "1e400", "1E-400", "1.10", "0.1234567890123456789", "12345678901234567890123", "1234567890123456789", "9007199254740993", "0.1"]).prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "null",
+            "true",
+            "false",
+            "-0",
+            "-0.0",
+            "1e400",
+            "1E-400",
+            "1.10",
+            "0.1234567890123456789",
+            "12345678901234567890123",
+            "1234567890123456789",
+            "9007199254740993",
+            "0.1"
+        ])
+        .prop_map(str::to_owned),
         "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
         string(),
     ];
     leaf.prop_recursive(6, 60, 6, |inner| {
         let item = (space(), inner.clone(), space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
         // Keys of few names, so that many stand twice.
-        let key = prop_oneof![string(), prop::sample::select(vec!["\"a\"", r#""\u0061""#, "\"name\"", "\"\""]).prop_map(str::to_owned)];
+        let key = prop_oneof![
+            string(),
+            prop::sample::select(vec!["\"a\"", r#""\u0061""#, "\"name\"", "\"\""]).prop_map(str::to_owned)
+        ];
         let field = (space(), key, space(), inner).prop_map(|(a, key, b, value)| format!("{a}{key}{b}:{b}{value}{a}"));
         prop_oneof![
             prop::collection::vec(item, 0..6).prop_map(|items| format!("[{}]", items.join(","))),
@@ -48,16 +66,27 @@ fn json() -> impl Strategy<Value = String> {
 
 fn deep() -> impl Strategy<Value = String> {
     let wrapped = |(value, kinds): (String, Vec<bool>)| {
-        kinds.into_iter().fold(value, |inner, list| if list { format!("[{inner}]") } else { format!("{{\"d\":{inner}}}") })
+        kinds
+            .into_iter()
+            .fold(value, |inner, list| if list { format!("[{inner}]") } else { format!("{{\"d\":{inner}}}") })
     };
     let bottom = "-?[1-9][0-9]{0,30}";
     prop_oneof![3 => json().boxed(), 1 => (bottom, prop::collection::vec(any::<bool>(), DEEPEST - 10..DEEPEST)).prop_map(wrapped).boxed()]
 }
 
 fn check(rig: &Rig, fronts: &[Front], cases: u32) {
-    let strategy = (deep(), deep(), deep(), prop::sample::select(UPSTREAMS.to_vec()), prop::sample::select(fronts.to_vec()), any::<[bool; 3]>(), space());
+    let strategy = (
+        deep(),
+        deep(),
+        deep(),
+        prop::sample::select(UPSTREAMS.to_vec()),
+        prop::sample::select(fronts.to_vec()),
+        any::<[bool; 3]>(),
+        space(),
+    );
     let count = Cell::new(0);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
     let run = runner.run(&strategy, |(one, two, three, upstream, front, [modern, askable, token], space)| {
         count.set(count.get() + 1);
         let progress = if token { r#""progressToken":@TOKEN@,"# } else { "" };

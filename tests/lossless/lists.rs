@@ -38,8 +38,11 @@ fn check(http: bool, fronts: &[Front]) {
     let rig = Rig::new(http);
     for upstream in UPSTREAMS {
         for (method, field) in LISTS {
-            let entries: Vec<_> =
-                TOOLS.iter().enumerate().map(|(at, text)| entry(method, text, &name(method, upstream.name, at)[0])).collect();
+            let entries: Vec<_> = TOOLS
+                .iter()
+                .enumerate()
+                .map(|(at, text)| entry(method, text, &name(method, upstream.name, at)[0]))
+                .collect();
             let text = format!(
                 r#"{{"jsonrpc":"2.0","id":@ID@,"result":{{"resultType":"complete","ttlMs":0,"cacheScope":"private","{field}":[{}]}}}}"#,
                 entries.join(" , ")

@@ -54,7 +54,7 @@ fn every_message(rig: &Rig, fronts: &[Front]) {
             }
         }
     }
-    println!("{count} exchanges");
+    eprintln!("{count} exchanges");
 }
 
 impl Exchange {
@@ -67,9 +67,9 @@ impl Exchange {
         let (came, _) = rig.exchange(self.front, &sent, &self.id(), &self.headers(), &mut |asked| panic!("{asked}"));
         let got = rig.wait_got(self.upstream, &self.case);
         assert_eq!(got.len(), 1, "sent once: {}", what());
-        let number = self.matched(&got[0]).unwrap_or_else(|wanted| {
-            panic!("{}\n sent {sent}\n  got {}\n want {wanted}", what(), got[0])
-        });
+        let number = self
+            .matched(&got[0])
+            .unwrap_or_else(|wanted| panic!("{}\n sent {sent}\n  got {}\n want {wanted}", what(), got[0]));
         assert!(!number.is_empty(), "{}", what());
         assert_eq!(came, self.expected(), "{}\nscript {script}", what());
         // Nothing else came in between.

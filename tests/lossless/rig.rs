@@ -191,7 +191,13 @@ impl Rig {
         BufReader::new(stream)
     }
 
-    fn post(&self, stream: &mut BufReader<TcpStream>, body: &str, accept: &str, headers: &str) -> (Option<usize>, String) {
+    fn post(
+        &self,
+        stream: &mut BufReader<TcpStream>,
+        body: &str,
+        accept: &str,
+        headers: &str,
+    ) -> (Option<usize>, String) {
         let own = match (self.session.as_str(), headers) {
             ("", _) => String::new(),
             (session, "") => format!("Mcp-Session-Id: {session}\r\n"),

@@ -83,9 +83,12 @@ pub fn run(plan: Plan) -> Counts {
             for _ in 0..count {
                 number += 1;
                 match front {
-                    Front::Socket => tasks.push(tokio::spawn(watched(load.clone(), socket_client(load.clone(), number)))),
+                    Front::Socket => {
+                        tasks.push(tokio::spawn(watched(load.clone(), socket_client(load.clone(), number))))
+                    }
                     _ => {
-                        let session = if front == Front::Legacy { Some(session(load.plan.address).await) } else { None };
+                        let session =
+                            if front == Front::Legacy { Some(session(load.plan.address).await) } else { None };
                         for lane in 0..LANES {
                             let work = http_lane(load.clone(), number, lane, session.clone());
                             tasks.push(tokio::spawn(watched(load.clone(), work)));
@@ -119,7 +122,9 @@ impl Load {
         let id = if number.is_multiple_of(3) { format!("\"call {lane}\"") } else { lane.to_string() };
         let upstream = fastrand::usize(..self.plan.upstreams);
         let nonce = format!("{client}.{lane}.{number}.{upstream}");
-        let token = number.is_multiple_of(8).then(|| if lane.is_multiple_of(2) { format!("\"{lane}\"") } else { lane.to_string() });
+        let token = number
+            .is_multiple_of(8)
+            .then(|| if lane.is_multiple_of(2) { format!("\"{lane}\"") } else { lane.to_string() });
         let log = if number.is_multiple_of(16) { r#","log":1"# } else { "" };
         let mut meta = token.iter().map(|token| format!(r#""progressToken":{token}"#)).collect::<Vec<_>>();
         if modern {
@@ -165,7 +170,8 @@ impl Load {
                 if let Some(error) = message.get("error") {
                     counts.errors.push(format!("{}: {error}", call.nonce));
                 } else {
-                    if message["id"].to_string() != call.id || message["result"]["content"][0]["text"] != call.nonce {
+                    let id = message["id"].to_string();
+                    if id != call.id || message["result"]["content"][0]["text"] != call.nonce {
                         wrong("answer");
                     } else if call.told != u32::from(call.owed) {
                         counts.errors.push(format!("{} was told {} times: {}", call.nonce, call.told, call.body));
@@ -255,7 +261,7 @@ impl Http {
         let text = String::from_utf8_lossy(&chunk);
         let messages = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let messages = messages.map(|text| serde_json::from_str(text).map_err(io::Error::other));
-        Ok((length > 0).then(|| messages.collect::<io::Result<_>>()).transpose()?)
+        (length > 0).then(|| messages.collect::<io::Result<_>>()).transpose()
     }
 }
 
@@ -327,7 +333,9 @@ async fn socket_client(load: Arc<Load>, client: usize) -> io::Result<()> {
         // By what is said on the way back, the lane; whether it is the right one is looked at then.
         let said = match message["method"].as_str() {
             Some("notifications/progress") => message["params"]["progressToken"].clone(),
-            Some("notifications/message") => json!(message["params"]["data"].as_str().and_then(|nonce| nonce.split('.').nth(1))),
+            Some("notifications/message") => {
+                json!(message["params"]["data"].as_str().and_then(|nonce| nonce.split('.').nth(1)))
+            }
             _ => message["id"].clone(),
         };
         let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
@@ -349,7 +357,8 @@ async fn socket_client(load: Arc<Load>, client: usize) -> io::Result<()> {
 
 async fn hello(socket: &Path) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket).await?;
-    let hello = json!({"hangar": "connect", "protocol": 1, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
+    let hello =
+        json!({"hangar": "connect", "protocol": 1, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
     stream.write_all(format!("{hello}\n").as_bytes()).await?;
     Ok(stream)
 }

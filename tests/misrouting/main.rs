@@ -44,7 +44,7 @@ fn storm_misrouting_every_answer_reaches_the_call_it_belongs_to() {
     let began = Instant::now();
     let Counts { answers, progress, logs, errors, wrong } = load::run(plan);
     let (clients, took) = (CLIENTS.iter().map(|(_, count)| count).sum::<usize>(), began.elapsed());
-    println!(
+    eprintln!(
         "{clients} clients x {LANES} in flight x 16 upstreams: {answers} answers, {progress} progress, {logs} log messages, \
          {} wrong, {} errors; {:.0} calls/s",
         wrong.len(),

@@ -27,7 +27,10 @@ impl Remote {
     /// A line of YAML.
     pub fn provider(&self, name: &str, keys: &str) -> String {
         let transport = if self.mode == "legacy-sse" { "sse" } else { "streamable_http" };
-        format!("  {name}: {{mode: remote, endpoint: \"http://{}/mcp\", transport: {transport}, {keys}}}\n", self.address)
+        format!(
+            "  {name}: {{mode: remote, endpoint: \"http://{}/mcp\", transport: {transport}, {keys}}}\n",
+            self.address
+        )
     }
 }
 

@@ -188,18 +188,20 @@ impl Server {
             Era::Modern if text.is_empty() => r#"{"resultType":"complete"}"#.to_owned(),
             Era::Modern => format!(r#"{{"resultType":"complete","ttlMs":0,"cacheScope":"private",{text}}}"#),
         };
-        let capabilities = r#""capabilities":{"tools":{},"resources":{"subscribe":true},"prompts":{},"completions":{},"logging":{}}"#;
+        let capabilities =
+            r#""capabilities":{"tools":{},"resources":{"subscribe":true},"prompts":{},"completions":{},"logging":{}}"#;
         let result = match frame.method() {
             "server/discover" if self.args.era == Era::Modern => {
                 fields(&format!(r#""supportedVersions":["{VERSION}"],{capabilities}"#))
             }
             "server/discover" => return self.fail(frame, out).await,
-            "initialize" if self.args.era == Era::Legacy => {
-                fields(&format!(r#""protocolVersion":"2025-11-25",{capabilities},"serverInfo":{{"name":"raw","version":"1"}}"#))
-            }
+            "initialize" if self.args.era == Era::Legacy => fields(&format!(
+                r#""protocolVersion":"2025-11-25",{capabilities},"serverInfo":{{"name":"raw","version":"1"}}"#
+            )),
             "initialize" => return self.fail(frame, out).await,
             "tools/list" => {
-                let tools = ["t", "load", "ask"].map(|name| format!(r#"{{"name":"{name}","inputSchema":{{"type":"object"}}}}"#));
+                let tools = ["t", "load", "ask"]
+                    .map(|name| format!(r#"{{"name":"{name}","inputSchema":{{"type":"object"}}}}"#));
                 fields(&format!(r#""tools":[{}]"#, tools.join(",")))
             }
             "prompts/list" => fields(r#""prompts":[{"name":"t"}]"#),
@@ -261,11 +263,16 @@ impl Server {
         let text = field(frame, &["arguments", "text"]).unwrap_or(b"\"\"");
         if field(frame, &["name"]) == Some(b"\"ask\"") {
             let id = self.ids.fetch_add(1, Ordering::Relaxed).to_string();
-            let head = [br#"{"jsonrpc":"2.0","id":"#, id.as_bytes(), br#","method":"elicitation/create","params":{"message":"#];
+            let head = [
+                br#"{"jsonrpc":"2.0","id":"#,
+                id.as_bytes(),
+                br#","method":"elicitation/create","params":{"message":"#,
+            ];
             let tail = [text, br#","requestedSchema":{"type":"object","properties":{}}}}"#];
             let answer = self.ask(&[head.concat(), tail.concat()].concat(), out).await;
             let given = Frame::parse(answer).ok();
-            let given = given.as_ref().and_then(|answer| Some(answer.text(answer.result().or(answer.error())?).to_vec()));
+            let given =
+                given.as_ref().and_then(|answer| Some(answer.text(answer.result().or(answer.error())?).to_vec()));
             let given = json!(String::from_utf8_lossy(&given.unwrap_or_default())).to_string();
             return self.text(frame, given.as_bytes(), out).await;
         }

@@ -70,7 +70,9 @@ fn slow(stream: &[u8]) -> Told {
                 None => data = Some(value.to_vec()),
             },
             b"event" => kind = String::from_utf8_lossy(&value[..value.len().min(MAX_ID)]).into_owned(),
-            b"id" if value.len() <= MAX_ID && !value.contains(&0) => id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if value.len() <= MAX_ID && !value.contains(&0) => {
+                id = Some(String::from_utf8_lossy(value).into_owned())
+            }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let ms = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
                 retry = ms.map(Duration::from_millis).or(retry);
