@@ -10,6 +10,7 @@ mod expect;
 mod generated;
 mod lists;
 mod rig;
+mod updates;
 
 use std::fs;
 
