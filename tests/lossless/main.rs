@@ -29,6 +29,11 @@ fn over_stdio_every_byte_stays() {
 }
 
 #[test]
+fn by_way_of_connect_every_byte_stays() {
+    every_message(&Rig::connected(), &[Front::Stdio]);
+}
+
+#[test]
 fn over_http_every_byte_stays() {
     every_message(&Rig::new(true), &[Front::Json, Front::Sse]);
 }

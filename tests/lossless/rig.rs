@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::gateway::{Gateway, Home, SOON, UNWATCHED, Value, config, eventually, json};
+use crate::gateway::{Client, Gateway, Home, SOON, UNWATCHED, config, eventually, json};
 
 const RAW: &str = env!("CARGO_BIN_EXE_hangar-test-raw");
 pub const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
@@ -70,6 +70,8 @@ pub struct Rig {
     address: Option<SocketAddr>,
     session: String,
     connection: RefCell<Option<BufReader<TcpStream>>>,
+    /// `hangar connect`, in the place of the gateway's own stdio.
+    connect: Option<(Client, Child)>,
     remotes: Vec<Child>,
 }
 
@@ -99,7 +101,15 @@ impl Rig {
         let mut rig = match http {
             false => {
                 let gateway = Gateway::spawn(&home);
-                Self { gateway, home, address: None, session: String::new(), connection: RefCell::default(), remotes }
+                Self {
+                    gateway,
+                    home,
+                    address: None,
+                    session: String::new(),
+                    connection: RefCell::default(),
+                    connect: None,
+                    remotes,
+                }
             }
             true => {
                 let gateway = Gateway::spawn_options(&home, &["--http", "--port", "0"]);
@@ -107,16 +117,42 @@ impl Rig {
                 let log = gateway.log();
                 let address = log.split("address=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
                 let address = Some(address.parse().unwrap());
-                Self { gateway, home, address, session: String::new(), connection: RefCell::default(), remotes }
+                Self {
+                    gateway,
+                    home,
+                    address,
+                    session: String::new(),
+                    connection: RefCell::default(),
+                    connect: None,
+                    remotes,
+                }
             }
         };
+        rig.greet(if http { Front::Json } else { Front::Stdio });
+        rig
+    }
+
+    /// Over stdio, by way of a gateway that has started before.
+    pub fn connected() -> Self {
+        let mut rig = Self::new(true);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hangar"));
+        command.args(["connect", "--config"]).arg(rig.home.config()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", rig.home.path("")).env("TMPDIR", rig.home.path("run"));
+        command.env("XDG_STATE_HOME", rig.home.path("state")).env("XDG_RUNTIME_DIR", rig.home.path("run"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let client = Client::new(child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        rig.connect = Some((client, child));
+        rig.greet(Front::Stdio);
+        rig
+    }
+
+    fn greet(&mut self, front: Front) {
         let hello = format!(
             r#"{{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{CAPABILITIES},"clientInfo":{{"name":"raw","version":"1"}}}}}}"#
         );
-        let front = if http { Front::Json } else { Front::Stdio };
         let mut ours = |message: &str| panic!("{message}");
-        rig.session = rig.exchange(front, &hello, "\"hello\"", "", &mut ours).1;
-        rig
+        self.session = self.exchange(front, &hello, "\"hello\"", "", &mut ours).1;
     }
 
     /// Everything that the upstream has got and that has `mark` in it, but answers.
@@ -228,7 +264,7 @@ impl Rig {
     }
 
     fn over_stdio(&self, message: &str, id: &str, asked: &mut dyn FnMut(&str) -> Option<String>) -> Vec<String> {
-        let client = &self.gateway.client;
+        let client = self.connect.as_ref().map_or(&self.gateway.client, |(client, _)| client);
         let mut seen = client.lines().len();
         client.raw(message);
         let (mut all, began) = (Vec::new(), Instant::now());
@@ -251,7 +287,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for remote in &mut self.remotes {
+        for remote in self.remotes.iter_mut().chain(self.connect.as_mut().map(|(_, child)| child)) {
             let _ = remote.kill();
             let _ = remote.wait();
         }
@@ -275,9 +311,4 @@ pub fn id_of(text: &str) -> String {
 pub fn asked_of(text: &str) -> Option<String> {
     let raw = raw(text);
     raw.contains_key("method").then(|| raw.get("id").map(|id| id.get().to_owned())).flatten()
-}
-
-#[allow(dead_code, reason = "for messages of tests")]
-pub fn shown(value: &Value) -> String {
-    value.to_string()
 }
