@@ -38,14 +38,13 @@ test-podman: ## the container tests against a Podman service (installs and start
 
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check
-	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
 	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
-	cargo fmt --manifest-path fuzz/Cargo.toml
 
 bench: ## reloads on the library, calls through the release binary; docs/benchmarks.md says what they mean
 	cargo bench $(FEATURES) --bench reload --bench e2e --bench connect

@@ -1,8 +1,5 @@
 //! A `requestState`: names a parked call, and cannot be made or changed by anybody else.
 
-#[cfg(feature = "fuzzing")]
-pub mod fuzz;
-
 use sha2::{Digest, Sha256};
 
 use crate::wire::hex;
@@ -11,6 +8,9 @@ use crate::wire::hex;
 pub(super) type Handle = [u8; 16];
 /// What a state is bound to: the call that it may go on with.
 pub type Binding = [u8; 32];
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 
 /// Of every state that a gateway has made.
 pub const PREFIX: &str = "hangar.1.";

@@ -45,9 +45,10 @@ pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
 pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
+pub use upstream::{InFlight, Outgoing, Upstream};
+
 #[cfg(feature = "fuzzing")]
 pub use upstream::head;
-pub use upstream::{InFlight, Outgoing, Upstream};
 
 use crate::{
     config::{ProviderName, ProviderSpec},

@@ -28,11 +28,11 @@ mod envelope;
 mod inbound;
 mod listening;
 
-#[cfg(feature = "fuzzing")]
-pub use envelope::head;
-
 pub(super) use inbound::Ear;
 pub(super) use listening::{Heard, Listening};
+
+#[cfg(feature = "fuzzing")]
+pub use envelope::head;
 
 /// One connection's conversation.
 pub struct Upstream {

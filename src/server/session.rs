@@ -143,16 +143,6 @@ impl Session {
         session
     }
 
-    /// Fires when the session is over.
-    pub fn over(&self) -> &CancellationToken {
-        self.over.get_or_init(CancellationToken::new)
-    }
-
-    /// Fires when its connection takes no more requests.
-    pub fn closing(&self) -> &CancellationToken {
-        self.closing.get_or_init(CancellationToken::new)
-    }
-
     pub(super) fn listen(&self) -> Option<&Listen> {
         self.listen.as_ref()
     }
@@ -213,6 +203,16 @@ impl Session {
             declared: place(&["capabilities"]).map(|place| declared(text, place)).unwrap_or_default(),
         };
         self.greeting.set(greeting).is_ok()
+    }
+
+    /// Fires when the session is over.
+    pub fn over(&self) -> &CancellationToken {
+        self.over.get_or_init(CancellationToken::new)
+    }
+
+    /// Fires when its connection takes no more requests.
+    pub fn closing(&self) -> &CancellationToken {
+        self.closing.get_or_init(CancellationToken::new)
     }
 
     pub fn greeting(&self) -> Option<&Greeting> {
