@@ -21,6 +21,9 @@ mod slot;
 mod state;
 mod upstream;
 
+#[cfg(feature = "fuzzing")]
+pub use upstream::head;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -46,9 +49,6 @@ pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use upstream::{InFlight, Outgoing, Upstream};
-
-#[cfg(feature = "fuzzing")]
-pub use upstream::head;
 
 use crate::{
     config::{ProviderName, ProviderSpec},
