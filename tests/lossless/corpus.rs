@@ -2,7 +2,8 @@
 //! gateway edits.
 //!
 //! Places: `@ID@`, `@NAME@`, `@TOKEN@`, `@URI@`; `@META@` and `@KEYS@`, where what a request says about its client stands (a `_meta`
-//! of its own, or the first keys of one that is there); `@RT@` and `@RT0@`, where a result says that it is complete.
+//! of its own, or the first keys of one that is there); `@RT@` and `@RT0@`, where a result says that it is complete; `@TASK@`, the id of
+//! a task, which is sealed where the gateway has to find its provider again.
 
 /// What a request has in `params` behind (or around) what it names. The method comes first.
 pub const REQUESTS: [(&str, &str); 21] = [
@@ -94,7 +95,7 @@ pub const ANSWERS: [&str; 21] = [
     r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"content":[],"structuredContent":null}}"#,
     r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"content":[],"structuredContent":[1.10,{"z":1,"a":1e400}],"isError":false}}"#,
     r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"tools":[{"name":"x"}],"contents":[],"messages":[],"completion":{},"action":"accept","extra":true}}"#,
-    r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"task":{"taskId":"t-1","status":"working","ttl":null,"pollInterval":1.0,"createdAt":"x"}}}"#,
+    r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"task":{"taskId":@TASK@,"status":"working","ttl":null,"pollInterval":1.0,"createdAt":"x"}}}"#,
     r#"{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"vendor.kind","ttlMs":7.50,"cacheScope":"galaxy","n":[12345678901234567890123,-0,0.1234567890123456789]}}"#,
     r#"{"jsonrpc":"2.0","id":@ID@,"result":{@RT@"content":[{"type":"text","text":"x"}],"_meta":{"com.example/k":1.0,"progressToken":7,"io.modelcontextprotocol/serverInfo":{"name":"u"}}}}"#,
     r#"{"jsonrpc":"2.0","id":@ID@,"error":{"code":-32000,"message":"m\u00e9","data":{"z":[1.10],"a":null},"vendor":1}}"#,
@@ -123,7 +124,7 @@ pub const NOTES: [&str; 10] = [
     r#"{"jsonrpc":"2.0","method":"notifications/vendor/thing","params":{"b":1,"a":-0}}"#,
     r#"{"jsonrpc":"2.0","method":"notifications/vendor/list","params":[1.10,"x",null]}"#,
     r#"{"jsonrpc":"2.0","method":"notifications/vendor/bare"}"#,
-    r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"t","status":"working","ttl":null,"x":1.0}}"#,
+    r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":@TASK@,"status":"working","ttl":null,"x":1.0}}"#,
     r#"{"jsonrpc":"2.0","method":"notifications/elicitation/complete","params":{"elicitationId":"e","x":[]}}"#,
 ];
 

@@ -5,6 +5,8 @@ use crate::rig::{CAPABILITIES, Era, Front, Upstream};
 const TOKEN: &str = "\"to\\u006ben\"";
 /// Stands for the number that the gateway chooses.
 const NUMBER: &str = "\u{1}";
+/// Stands for a text that the gateway may have made.
+const TEXT: &str = "\u{2}";
 
 pub struct Exchange {
     pub case: String,
@@ -61,8 +63,15 @@ impl Exchange {
     fn filled(&self, id: &str, token: &str, name: &str, keys: Option<&str>, meta: Option<String>) -> String {
         let name = format!("\"{name}\"");
         let keys = keys.map(|keys| format!("{keys},")).unwrap_or_default();
+        // How a task is asked for with a session. Without one it is nothing that is known.
+        let task = if self.era == Era::Modern { "\"task0\":{\"ttl\"" } else { "\"task\":{\"ttl\"" };
         let meta = meta.map(|meta| format!(r#""_meta":{{{meta}}},"#)).unwrap_or_default();
-        let text = self.request.replace("@ID@", id).replace("@TOKEN@", token).replace("@CASE@", &self.case);
+        let text = self
+            .request
+            .replace("\"task\":{\"ttl\"", task)
+            .replace("@ID@", id)
+            .replace("@TOKEN@", token)
+            .replace("@CASE@", &self.case);
         text.replace("@NAME@", &name).replace("@URI@", &name).replace("@KEYS@", &keys).replace("@META@", &meta)
     }
 
@@ -131,7 +140,8 @@ impl Exchange {
             Era::Legacy => text.replace("@RT@", "").replace("@RT0@", ""),
         };
         let messages = self.told().chain([&self.answer]).map(|text| {
-            let text = complete(text).replace("@URI@", &format!("\"{}\"", self.own_name()));
+            let text =
+                complete(text).replace("@URI@", &format!("\"{}\"", self.own_name())).replace("@TASK@", "\"t-1\"");
             if self.upstream.says_lines() { one_line(&text) } else { text }
         });
         messages.collect::<Vec<_>>().join("\n%%\n")
@@ -158,10 +168,23 @@ impl Exchange {
             text.replace("@URI@", &format!("\"{name}\""))
         };
         let all = told.chain([&self.answer]).map(|text| {
-            let text = text.replace("@TOKEN@", TOKEN).replace("@ID@", &self.id());
+            let text = text.replace("@TOKEN@", TOKEN).replace("@TASK@", TEXT).replace("@ID@", &self.id());
             let text = uri(&text.replace("@RT@", cached).replace("@RT0@", bare));
             if self.front != Front::Json || self.upstream.says_lines() { one_line(&text) } else { text }
         });
         all.map(|text| text.trim().to_owned()).collect()
     }
+}
+
+/// Whether `text` is what was expected, with any text where one may have been made.
+pub fn fits(expected: &str, text: &str) -> bool {
+    let (mut pieces, mut rest) = (expected.split(TEXT), text);
+    let Some(after) = pieces.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    rest = after;
+    for piece in pieces {
+        let made = rest.strip_prefix('"').and_then(|made| made.split_once('"'));
+        let Some(after) = made.and_then(|(_, after)| after.strip_prefix(piece)) else { return false };
+        rest = after;
+    }
+    rest.is_empty()
 }

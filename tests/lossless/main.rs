@@ -15,7 +15,7 @@ mod updates;
 use std::fs;
 
 use corpus::{ANSWERS, ASKS, NOTES, REQUESTS};
-use expect::{Exchange, one_line};
+use expect::{Exchange, fits, one_line};
 use rig::{Era, Front, Rig, UPSTREAMS};
 
 #[test]
@@ -77,7 +77,11 @@ impl Exchange {
             .matched(&got[0])
             .unwrap_or_else(|wanted| panic!("{}\n sent {sent}\n  got {}\n want {wanted}", what(), got[0]));
         assert!(!number.is_empty(), "{}", what());
-        assert_eq!(came, self.expected(), "{}\nscript {script}", what());
+        let expected = self.expected();
+        let fitting = came.iter().zip(&expected).filter(|(came, expected)| fits(expected, came)).count();
+        if fitting != came.len() || fitting != expected.len() {
+            assert_eq!(came, expected, "{}\nscript {script}", what());
+        }
         // Nothing else came in between.
         if self.front == Front::Stdio {
             assert!(came.iter().all(|line| *line == one_line(line)));
