@@ -7,6 +7,9 @@ pub(super) type Handle = [u8; 16];
 /// What a state is bound to: the call that it may go on with.
 pub type Binding = [u8; 32];
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
 /// Of every state that a gateway has made.
 pub const PREFIX: &str = "hangar.1.";
 /// The key of one gateway process.

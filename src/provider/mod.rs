@@ -24,6 +24,9 @@ mod state;
 mod task_ids;
 mod upstream;
 
+#[cfg(feature = "fuzzing")]
+pub use upstream::head;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,

@@ -38,6 +38,9 @@ pub(super) use inbound::Ear;
 pub use listening::Topic;
 pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
 
+#[cfg(feature = "fuzzing")]
+pub use envelope::head;
+
 /// One connection's conversation.
 pub struct Upstream {
     provider: ProviderName,
@@ -260,7 +263,7 @@ impl Upstream {
     fn send_on(&self, message: Bytes) {
         if let Some(link) = self.link.get() {
             // As with `notify`.
-            let _ = link.send(wire::one_line(message), None);
+            let _ = link.send(message, None);
         }
     }
 
@@ -284,7 +287,7 @@ impl Upstream {
         }
         let sent = match self.link.get() {
             Some(link) => {
-                let message = wire::one_line(message(id));
+                let message = message(id);
                 match head {
                     Some(head) => link.send_headed(message, Some(id), head),
                     None => link.send(message, Some(id)),

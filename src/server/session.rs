@@ -77,10 +77,9 @@ pub struct Session {
     home: OnceLock<Home>,
     /// What its one request listens to.
     listen: Option<Listen>,
-    /// Fires when the session is over.
-    pub over: CancellationToken,
-    /// Fires when its connection takes no more requests.
-    pub closing: CancellationToken,
+    /// Made when somebody waits for them: most sessions are abandoned without a stream.
+    over: OnceLock<CancellationToken>,
+    closing: OnceLock<CancellationToken>,
 }
 
 #[derive(Default)]
@@ -132,8 +131,8 @@ impl Session {
             own_lists: AtomicU8::new(0),
             home: OnceLock::new(),
             listen: None,
-            over: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            over: OnceLock::new(),
+            closing: OnceLock::new(),
         })
     }
 
@@ -169,7 +168,7 @@ impl Session {
     /// that came by itself is at home nowhere.
     pub(super) fn live_on(&self, connection: &Self) {
         if connection.has_stream() {
-            let (id, over) = (connection.id, connection.over.clone());
+            let (id, over) = (connection.id, connection.over().clone());
             // A request comes on one connection.
             let _ = self.home.set(Home { id, kind: HomeKind::Connection, over });
         }
@@ -177,7 +176,7 @@ impl Session {
 
     /// What was started for this request alone ends with what is given.
     pub(super) fn over_with_call(&self) -> Option<DropGuard> {
-        self.home.get().is_none().then(|| self.over.clone().drop_guard())
+        self.home.get().is_none().then(|| self.over().clone().drop_guard())
     }
 
     pub(super) fn listen(&self) -> Option<&Listen> {
@@ -245,6 +244,16 @@ impl Session {
             declared: place(&["capabilities"]).map(|place| declared(text, place)).unwrap_or_default(),
         };
         self.greeting.set(greeting).is_ok()
+    }
+
+    /// Fires when the session is over.
+    pub fn over(&self) -> &CancellationToken {
+        self.over.get_or_init(CancellationToken::new)
+    }
+
+    /// Fires when its connection takes no more requests.
+    pub fn closing(&self) -> &CancellationToken {
+        self.closing.get_or_init(CancellationToken::new)
     }
 
     pub fn greeting(&self) -> Option<&Greeting> {
@@ -405,7 +414,7 @@ impl Session {
 
     /// Forgets everything that is in flight.
     pub fn end(&self) {
-        self.over.cancel();
+        self.over().cancel();
         let mut inner = self.inner();
         inner.calls.drain().for_each(|(_, token)| token.cancel());
         inner.asks.clear();

@@ -6,6 +6,8 @@
 
 mod compose;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod hello;
 pub mod hex;
 mod lines;

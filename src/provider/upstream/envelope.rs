@@ -80,7 +80,7 @@ fn ours() -> String {
 }
 
 /// What the headers of a request repeat. `name`: as the upstream calls it; `marks`: of the tool that is called.
-pub(super) fn head(frame: &Frame, name: &str, marks: &[Mark]) -> Head {
+pub fn head(frame: &Frame, name: &str, marks: &[Mark]) -> Head {
     let method = frame.method();
     let params = marks.iter().filter_map(|mark| Some((mark.header.as_str().into(), mark.value(frame)?.into())));
     Head { method: method.into(), name: NAMED.contains(&method).then(|| name.into()), params: params.collect() }

@@ -152,8 +152,12 @@ impl Ear {
         let upstream = &self.0;
         let of_a_call = {
             let table = upstream.table();
-            match answering.and_then(|id| table.pending.get(&id)) {
-                Some(call) => call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f))),
+            match answering {
+                // What comes on the stream of a call that is over belongs to nobody, and to no other call.
+                Some(id) => {
+                    let caller = table.pending.get(&id).and_then(|call| call.caller.clone());
+                    caller.filter(|caller| feature.is_none_or(|f| caller.client.has(f)))
+                }
                 None => only_client(&table, feature),
             }
         };
@@ -166,7 +170,7 @@ impl Ear {
     pub(super) fn reply(&self, message: Bytes) {
         if let Some(link) = self.0.link.get() {
             // The upstream that asked is gone when this fails.
-            let _ = link.send(wire::one_line(message), None);
+            let _ = link.send(message, None);
         }
     }
 

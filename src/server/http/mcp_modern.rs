@@ -56,7 +56,8 @@ pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMa
             return json_response(StatusCode::BAD_REQUEST, body);
         }
     }
-    if let Err(why) = check(&front, headers, &frame) {
+    let params = |tool: &str| param_headers::check(&front, headers, &frame, tool);
+    if let Err(why) = check(headers, &frame, params) {
         return json_response(StatusCode::BAD_REQUEST, why);
     }
     if frame.method() == "subscriptions/listen" && !accepts.events {
@@ -87,8 +88,12 @@ fn unintroduced(frame: &Frame) -> bool {
     !(has(modern::key::VERSION) && has(modern::key::CAPABILITIES))
 }
 
-/// An `Err` is the complete answer.
-fn check(front: &Front, headers: &HeaderMap, frame: &Frame) -> Result<(), bytes::Bytes> {
+/// An `Err` is the complete answer. `params`: whether `Mcp-Param-*` agree with the arguments of a call to this tool.
+pub(super) fn check(
+    headers: &HeaderMap,
+    frame: &Frame,
+    params: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<(), bytes::Bytes> {
     let mismatch = |message: String| Err(wire::error(frame.id(), code::HEADER_MISMATCH, &message, None));
     // A body that does not say who asks is told so by what serves it.
     let Some(version) = modern::version(frame) else { return Ok(()) };
@@ -116,7 +121,7 @@ fn check(front: &Front, headers: &HeaderMap, frame: &Frame) -> Result<(), bytes:
             _ => return mismatch(format!("Mcp-Name is not \"params.{key}\" of the body")),
         }
         if frame.method() == "tools/call" {
-            param_headers::check(front, headers, frame, &named).or_else(mismatch)?;
+            params(&named).or_else(mismatch)?;
         }
     }
     Ok(())

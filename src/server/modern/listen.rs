@@ -105,8 +105,8 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
                 Some(message) => drop(relay.send(message)),
                 None => break,
             },
-            () = session.over.cancelled() => break,
-            () = calls.closing.cancelled() => break,
+            () = session.over().cancelled() => break,
+            () = calls.closing().cancelled() => break,
         }
     }
     let result = [b"{\"resultType\":\"complete\",\"_meta\":", meta.as_slice(), b"}"].concat();

@@ -31,7 +31,7 @@ impl Client for Session {
             Some(Era::Modern) => HomeKind::Call,
             _ => HomeKind::Session,
         };
-        self.home.get().cloned().unwrap_or_else(|| Home { id: self.id, kind, over: self.over.clone() })
+        self.home.get().cloned().unwrap_or_else(|| Home { id: self.id, kind, over: self.over().clone() })
     }
 
     fn general(&self) -> Option<Relay> {
