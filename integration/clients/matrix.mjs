@@ -128,7 +128,7 @@ function checks(client, heard, { name, prefix, uris }, modern) {
     async cancel() {
       const count = async () => Number((await call('cancels')).content[0].text);
       const before = await count();
-      await refused(() => call('wait', {}, { signal: AbortSignal.timeout(500) }));
+      await refused(() => call('wait', {}, { signal: AbortSignal.timeout(300) }));
       for (let n = 0; n < 30; n++) {
         if (await count() > before) return;
         await sleep(100);

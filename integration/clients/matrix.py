@@ -188,12 +188,12 @@ class Checks:
     async def cancel(self):
         before = int((await self.call("cancels")).content[0].text)
         if TWO:
-            with anyio.move_on_after(0.5):
+            with anyio.move_on_after(0.3):
                 await self.call("wait")
         else:  # 1.x sends no cancellation of its own
             number = self.session._request_id
             waiting = asyncio.create_task(self.call("wait"))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
             params = types.CancelledNotificationParams(requestId=number, reason="enough")
             await self.session.send_notification(types.ClientNotification(types.CancelledNotification(params=params)))
             await asyncio.sleep(0.1)

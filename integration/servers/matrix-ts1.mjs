@@ -49,8 +49,10 @@ function build() {
     await m.server.sendResourceUpdated({ uri: WATCHED });
     return text('done');
   });
+  const grown = tool('grown', {}, async () => text('grown'));
+  grown.disable();
   tool('grow', {}, async () => {
-    m.sendToolListChanged();
+    grown.enabled ? grown.disable() : grown.enable(); // which says so
     return text('done');
   });
   tool('ask', {}, async (_, { sendRequest }) => {

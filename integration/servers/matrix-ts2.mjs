@@ -9,6 +9,7 @@ const [NAME, PORT] = process.argv.slice(2);
 const WATCHED = 'test://x';
 const text = text => ({ content: [{ type: 'text', text }] });
 let cancelled = 0;
+let grown = false; // one instance of the server is built for each request over HTTP
 let handler;
 
 function build() {
@@ -16,7 +17,7 @@ function build() {
   const m = new McpServer({ name: NAME, version: '1' }, { capabilities });
   const tool = (name, shape, perform, output) => {
     const outputSchema = output && z.object(output);
-    m.registerTool(name, { inputSchema: z.object(shape), outputSchema }, perform);
+    return m.registerTool(name, { inputSchema: z.object(shape), outputSchema }, perform);
   };
   tool('echo', { text: z.string() }, async args => text(`${NAME}: ${args.text}`));
   tool('add', { a: z.number(), b: z.number() }, async ({ a, b }) => {
@@ -50,9 +51,13 @@ function build() {
     else await m.server.sendResourceUpdated({ uri: WATCHED });
     return text('done');
   });
+  const more = tool('grown', {}, async () => text('grown'));
+  const settle = () => grown ? more.enable() : more.disable();
+  settle();
   tool('grow', {}, async () => {
+    grown = !grown;
+    settle(); // which says so to this client
     if (handler) handler.notify.toolsChanged();
-    else m.sendToolListChanged();
     return text('done');
   });
   // The SDK asks a legacy client by a request of its own: one way of writing it serves both eras.

@@ -91,8 +91,17 @@ async def touch(ctx: Context) -> str:
     return "done"
 
 
+def grown() -> str:
+    return "grown"
+
+
 @m.tool()
 async def grow(ctx: Context) -> str:
+    """A tool more, or one less."""
+    if "grown" in [tool.name for tool in await m.list_tools()]:
+        m.remove_tool("grown")
+    else:
+        m.add_tool(grown)
     if TWO:
         await ctx.notify_tools_changed()
     if not modern(ctx):

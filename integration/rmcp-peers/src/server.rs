@@ -1,7 +1,7 @@
 //! What every server of the matrix offers, by rmcp: `NAME` on stdio, `NAME PORT` streamable HTTP on loopback.
 #![allow(deprecated)] // what revision 2026-07-28 has dropped is what a legacy client asks for
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ struct Server {
     name: Arc<str>,
     cancelled: Arc<AtomicUsize>,
     listening: Arc<Mutex<Vec<SubscriptionSink>>>,
+    grown: Arc<AtomicBool>,
 }
 
 type Context = RequestContext<RoleServer>;
@@ -94,6 +95,7 @@ impl Server {
                 text("done")
             }
             "grow" => {
+                self.grown.fetch_xor(true, Ordering::SeqCst);
                 for sink in self.sinks() {
                     let _ = sink.notify_tool_list_changed().await;
                 }
@@ -149,6 +151,9 @@ impl ServerHandler for Server {
         let mut tools: Vec<Value> = ["fail", "steps", "speak", "wait", "cancels", "touch", "grow", "ask", "think"]
             .map(|name| json!({"name": name, "inputSchema": empty}))
             .into();
+        if self.grown.load(Ordering::SeqCst) {
+            tools.push(json!({"name": "grown", "inputSchema": empty}));
+        }
         let words = json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
         tools.push(json!({"name": "echo", "inputSchema": words}));
         let integer = json!({"type": "integer"});
@@ -177,7 +182,8 @@ impl ServerHandler for Server {
 
     async fn complete(&self, asked: CompleteRequestParams, _: Context) -> Result<CompleteResult, ErrorData> {
         let people = ["Ada", "Alan"].into_iter().filter(|name| name.starts_with(&asked.argument.value));
-        made(json!({"completion": {"values": people.collect::<Vec<_>>()}}))
+        let values = people.map(String::from).collect();
+        Ok(CompleteResult::new(CompletionInfo::new(values).map_err(broken)?))
     }
 
     async fn list_resources(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListResourcesResult, ErrorData> {
@@ -231,7 +237,7 @@ impl ServerHandler for Server {
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_else(|| "rmcp".into()).into();
-    let server = Server { name, cancelled: Arc::default(), listening: Arc::default() };
+    let server = Server { name, cancelled: Arc::default(), listening: Arc::default(), grown: Arc::default() };
     let Some(port) = arguments.next() else {
         server.serve(rmcp::transport::stdio()).await?.waiting().await?;
         return Ok(());

@@ -14,7 +14,8 @@ pub struct Options {
     pub list: List,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
-    /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
+    /// `--era legacy | modern | both | locked | turning`: the protocol revisions it serves; locked: the one that it is first spoken
+    /// to in; turning: the newer one until it is greeted with `initialize`.
     pub era: Era,
     /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
     pub probe: Probe,
@@ -49,6 +50,7 @@ pub enum Era {
     Modern,
     Both,
     Locked,
+    Turning,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,6 +173,7 @@ impl Era {
             "modern" => Self::Modern,
             "both" => Self::Both,
             "locked" => Self::Locked,
+            "turning" => Self::Turning,
             _ => panic!("unknown era {text}"),
         }
     }
