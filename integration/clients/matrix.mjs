@@ -32,7 +32,7 @@ function build(mode, heard) {
   return client;
 }
 
-function checks(client, heard, { name, prefix, uris }, modern) {
+function checks(client, heard, { name, prefix, uris, patience }, modern) {
   const call = (tool, args = {}, options, meta) => {
     const params = { name: prefix + tool, arguments: args, ...(meta && { _meta: meta }) };
     return TWO ? client.callTool(params, options) : client.callTool(params, undefined, options);
@@ -52,7 +52,7 @@ function checks(client, heard, { name, prefix, uris }, modern) {
     return found;
   };
   const tools = () => every((...a) => client.listTools(...a), 'tools');
-  const until = async (true_, seconds = 5) => {
+  const until = async (true_, seconds = patience) => {
     for (let n = 0; n < seconds * 20 && !true_(); n++) await sleep(50);
     check(true_(), `nothing for ${seconds} s: ${JSON.stringify(heard)}`.slice(-300));
   };
@@ -162,6 +162,7 @@ async function converse(target) {
     const resourceSubscriptions = target.servers.map(server => server.uris + WATCHED);
     await client.listen({ toolsListChanged: true, resourceSubscriptions }).catch(error => say({ note: words(error) }));
   }
+  await within(90, () => client.listTools()).catch(() => {}); // everything behind a gateway starts at the first listing
   for (let told = -1, n = 0; told !== heard.changed && n < 20; n++) { // servers just started may say that their lists have changed
     told = heard.changed;
     await sleep(300);

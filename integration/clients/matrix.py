@@ -1,7 +1,7 @@
 """The official Python SDK, either line of it (`mcp` 1.x or 2.x), through the checks of the matrix: each of them against each server.
 
 matrix.py '{"mode": "legacy" | "auto" | "2026-07-28", "targets": [{"url": ... | "command": [...], "env": {...}, "servers": [
-  {"name": ..., "prefix": ..., "uris": ...}]}]}'. Lines of JSON come out: {"servers", "protocol" | "error"} for each target, and
+  {"name": ..., "prefix": ..., "uris": ..., "patience": SECONDS}]}]}'. Lines of JSON come out: {"servers", "protocol" | "error"} for each target, and
 {"server", "check", "outcome": "yes" | "no", "detail"}.
 """
 
@@ -56,7 +56,7 @@ class Heard:
                     self.changed += 1
                 self.something.set()
 
-    async def until(self, true, seconds=5):
+    async def until(self, true, seconds):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not true():
@@ -69,6 +69,7 @@ class Checks:
     def __init__(self, session, heard, server, modern):
         self.session, self.heard, self.modern = session, heard, modern
         self.name, self.prefix, self.uris = server["name"], server["prefix"], server["uris"]
+        self.patience = server["patience"]  # seconds that something unasked may take
 
     def uri(self, uri):
         return f"{self.uris}{uri}"
@@ -128,14 +129,14 @@ class Checks:
             self.heard.something.set()
 
         await self.says("done", "steps", progress_callback=on_progress)
-        await self.heard.until(lambda: len(seen) >= 2)
+        await self.heard.until(lambda: len(seen) >= 2, self.patience)
         assert seen == [(1, 2), (2, 2)], seen
 
     async def logging(self):
         if not self.modern:
             await self.session.set_logging_level("info")
         await self.says("done", "speak")
-        await self.heard.until(lambda: f"log of {self.name}" in self.heard.logs)
+        await self.heard.until(lambda: f"log of {self.name}" in self.heard.logs, self.patience)
 
     async def elicitation(self):
         await self.says(f"{self.name} greets Ada", "ask")
@@ -176,14 +177,14 @@ class Checks:
             await self.session.subscribe_resource(uri)
         self.heard.updated.clear()
         await self.says("done", "touch")
-        await self.heard.until(lambda: uri in self.heard.updated)
+        await self.heard.until(lambda: uri in self.heard.updated, self.patience)
         if not self.modern:
             await self.session.unsubscribe_resource(uri)
 
     async def list_changed(self):
         told = self.heard.changed
         await self.says("done", "grow")
-        await self.heard.until(lambda: self.heard.changed > told)
+        await self.heard.until(lambda: self.heard.changed > told, self.patience)
 
     async def cancel(self):
         before = int((await self.call("cancels")).content[0].text)
@@ -224,6 +225,9 @@ def words(error):
 async def converse(session, heard, target, protocol):
     say(servers=[server["name"] for server in target["servers"]], protocol=protocol)
     modern = protocol >= "2026"
+    with contextlib.suppress(Exception):  # everything behind a gateway starts at the first listing
+        async with asyncio.timeout(90):
+            await session.list_tools()
     await settle(heard)
     for server in target["servers"]:
         checks = Checks(session, heard, server, modern)

@@ -121,7 +121,15 @@ class Config:
 
 
 def behind_gateway():
-    return [{"name": name, "prefix": f"{name}__", "uris": f"hangar://{name}/"} for name, *_ in servers()]
+    return [
+        {"name": name, "prefix": f"{name}__", "uris": f"hangar://{name}/", "patience": patience(sdk, era, transport)}
+        for name, sdk, era, transport in servers()
+    ]
+
+
+def patience(sdk, era, transport):
+    """Seconds that something unasked may take. The TypeScript `server` tells legacy clients nothing over HTTP."""
+    return 1 if (sdk, era, transport) == ("ts2", "legacy", "http") else 10
 
 
 def run_client(sdk, mode, targets, folder, seconds=420):

@@ -45,14 +45,14 @@ impl Handler {
         });
     }
 
-    async fn until(&self, what: &str, mut reached: impl FnMut(&mut Heard) -> bool) -> anyhow::Result<()> {
-        for _ in 0..100 {
+    async fn until(&self, what: &str, seconds: u64, mut reached: impl FnMut(&mut Heard) -> bool) -> anyhow::Result<()> {
+        for _ in 0..20 * seconds {
             if self.with(&mut reached) {
                 return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
         }
-        bail!("no {what} for 5 s")
+        bail!("no {what} for {seconds} s")
     }
 }
 
@@ -107,6 +107,8 @@ struct Checks<'a> {
     name: &'a str,
     prefix: &'a str,
     uris: &'a str,
+    /// Seconds that something unasked may take.
+    patience: u64,
 }
 
 impl Checks<'_> {
@@ -185,11 +187,11 @@ impl Checks<'_> {
                 self.says("done", "steps", json!({})).await?;
                 // rmcp hands notifications to tasks of their own, in any order.
                 let both = [(1.0, Some(2.0)), (2.0, Some(2.0))];
-                handler.until("progress", |heard| both.iter().all(|step| heard.progress.contains(step))).await?;
+                handler.until("progress", self.patience, |heard| both.iter().all(|step| heard.progress.contains(step))).await?;
             }
             "logging" => {
                 self.speak().await?;
-                handler.until("log message", |heard| heard.logs.contains(&json!(format!("log of {name}")))).await?;
+                handler.until("log message", self.patience, |heard| heard.logs.contains(&json!(format!("log of {name}")))).await?;
             }
             "elicitation" => self.says(&format!("{name} greets Ada"), "ask", json!({})).await?,
             "sampling" => self.says(&format!("{name} was told deep"), "think", json!({})).await?,
@@ -221,7 +223,7 @@ impl Checks<'_> {
                 }
                 handler.with(|heard| heard.updated.clear());
                 self.says("done", "touch", json!({})).await?;
-                handler.until("update", |heard| heard.updated.contains(&uri)).await?;
+                handler.until("update", self.patience, |heard| heard.updated.contains(&uri)).await?;
                 if !self.modern {
                     client.unsubscribe(made(json!({ "uri": uri }))?).await?;
                 }
@@ -229,7 +231,7 @@ impl Checks<'_> {
             "list_changed" => {
                 let told = handler.with(|heard| heard.changed);
                 self.says("done", "grow", json!({})).await?;
-                handler.until("list_changed", |heard| heard.changed > told).await?;
+                handler.until("list_changed", self.patience, |heard| heard.changed > told).await?;
             }
             "cancel" => {
                 let before = self.cancels().await?;
@@ -296,6 +298,8 @@ async fn converse(target: &Value, names: &Value, mode: &str) -> anyhow::Result<(
             say(json!({"note": format!("listen: {error:#}")}));
         }
     }
+    // Everything behind a gateway starts at the first listing.
+    let _ = timeout(Duration::from_secs(90), client.list_all_tools()).await;
     // Servers that have just been started may say on their own that their lists have changed.
     let mut told = usize::MAX;
     for _ in 0..20 {
@@ -307,7 +311,8 @@ async fn converse(target: &Value, names: &Value, mode: &str) -> anyhow::Result<(
     }
     for server in servers {
         let (name, prefix, uris) = (word(server, "name"), word(server, "prefix"), word(server, "uris"));
-        let checks = Checks { client: &client, modern, name: &name, prefix: &prefix, uris: &uris };
+        let patience = server["patience"].as_u64().unwrap_or(5);
+        let checks = Checks { client: &client, modern, name: &name, prefix: &prefix, uris: &uris, patience };
         for check in CHECKS {
             let ended = timeout(Duration::from_secs(15), checks.perform(check)).await;
             let detail = match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within 15 s"))) {

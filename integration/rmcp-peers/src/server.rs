@@ -74,6 +74,9 @@ impl Server {
             "speak" => {
                 let param = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!(format!("log of {name}")));
                 context.peer.notify_logging_message(param).await.map_err(broken)?;
+                // Over HTTP it takes the session's stream, beside that of the answer, and must not be overtaken: a gateway that
+                // other clients share knows whose it is as long as the call runs.
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 text("done")
             }
             "wait" => tokio::select! {
