@@ -49,6 +49,7 @@ integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar
 	integration/run
 	integration/modern
+	integration/matrix
 
 storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'

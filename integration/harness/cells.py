@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 
 from . import gateway, peers
@@ -120,11 +121,16 @@ class Config:
         }
 
 
-def behind_gateway():
+def behind_gateway(client, front):
     return [
         {"name": name, "prefix": f"{name}__", "uris": f"hangar://{name}/", "patience": patience(sdk, era, transport)}
-        for name, sdk, era, transport in servers()
+        for name, sdk, era, transport in servers() if asks(client, front, transport)
     ]
+
+
+def asks(client, front, transport):
+    """The Inspector's questions cost a process each: it asks the servers of one transport by each front."""
+    return client != "inspector" or transport == front
 
 
 def patience(sdk, era, transport):
@@ -144,14 +150,16 @@ def run_client(sdk, mode, targets, folder, seconds=420):
     found = {name: {"yes": [], "no": {}} for name in names}
     with open(folder / "client.log", "wb") as words:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, text=True, env=env)
-    try:
-        out, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, _ = process.communicate()
-    (folder / "client.jsonl").write_text(out)
-    for line in out.splitlines():
-        line = json.loads(line)
+    start, late = time.monotonic(), threading.Timer(seconds, process.kill)
+    late.start()
+    lines, at = [], open(folder / "client.jsonl", "w", encoding="utf-8")
+    for line in process.stdout:
+        at.write(f"{time.monotonic() - start:.2f} {line}")
+        lines.append(json.loads(line))
+    late.cancel()
+    at.close()
+    process.wait()
+    for line in lines:
         for name in line.get("servers", []):
             found[name] |= {key: line[key] for key in ("protocol", "error") if key in line}
         if line.get("outcome") == "yes":

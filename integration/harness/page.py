@@ -83,7 +83,8 @@ def judge(report, results):
         sdk, mode, _ = run.split("/")
         has, missing = yardstick.client_has(sdk, mode), []
         for name, server, era, transport in cells.servers():
-            cell = servers[name]
+            if (cell := servers.get(name)) is None:
+                continue
             report.note(f"{run} {name} {json.dumps(cell)}")
             lacks = (has & yardstick.server_has(server, era, transport)) - set(cell["yes"])
             missing += [f"{name} {check}: {cell.get('error') or cell['no'].get(check, 'not run')}" for check in sorted(lacks)]
@@ -131,6 +132,8 @@ def render(results):
 
 def value(servers, yardstick, has, server, era, transport):
     name = next(name for name, *rest in cells.servers() if rest == [server, era, transport])
+    if name not in servers:
+        return "·"
     yes = set(servers[name]["yes"])
     lacks = (has & yardstick.server_has(server, era, transport)) - yes
     return f"**{len(yes)} of {len(yes | lacks)}**" if lacks else str(len(yes))
@@ -155,7 +158,8 @@ def lacking(yardstick, results):
         sdk, mode, front = run.split("/")
         has = yardstick.client_has(sdk, mode)
         for name, server, era, transport in cells.servers():
-            missing = (has & yardstick.server_has(server, era, transport)) - set(servers[name]["yes"])
+            yes = servers[name]["yes"] if name in servers else has
+            missing = (has & yardstick.server_has(server, era, transport)) - set(yes)
             if missing:
                 yield f"**FAILED**: {title(sdk)}, {MODES[mode]}, over {front} to {name}: {words(missing)}"
 

@@ -14,8 +14,20 @@ use tokio::time::{sleep, timeout};
 
 const WATCHED: &str = "test://x";
 const CHECKS: [&str; 14] = [
-    "tools", "structured", "errors", "progress", "logging", "elicitation", "sampling", "prompts", "completion", "resources",
-    "templates", "subscribe", "list_changed", "cancel",
+    "tools",
+    "structured",
+    "errors",
+    "progress",
+    "logging",
+    "elicitation",
+    "sampling",
+    "prompts",
+    "completion",
+    "resources",
+    "templates",
+    "subscribe",
+    "list_changed",
+    "cancel",
 ];
 
 type Running = RunningService<RoleClient, Handler>;
@@ -63,7 +75,11 @@ impl ClientHandler for Handler {
         ClientConfig::new(capabilities.unwrap_or_default(), me).with_protocol_version(ProtocolVersion::V_2025_11_25)
     }
 
-    async fn create_elicitation(&self, _: ElicitRequestParams, _: RequestContext<RoleClient>) -> Result<ElicitResult, ErrorData> {
+    async fn create_elicitation(
+        &self,
+        _: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
         made(json!({"action": "accept", "content": {"name": "Ada"}}))
             .map_err(|error| ErrorData::internal_error(error.to_string(), None))
     }
@@ -187,11 +203,15 @@ impl Checks<'_> {
                 self.says("done", "steps", json!({})).await?;
                 // rmcp hands notifications to tasks of their own, in any order.
                 let both = [(1.0, Some(2.0)), (2.0, Some(2.0))];
-                handler.until("progress", self.patience, |heard| both.iter().all(|step| heard.progress.contains(step))).await?;
+                handler
+                    .until("progress", self.patience, |heard| both.iter().all(|step| heard.progress.contains(step)))
+                    .await?;
             }
             "logging" => {
                 self.speak().await?;
-                handler.until("log message", self.patience, |heard| heard.logs.contains(&json!(format!("log of {name}")))).await?;
+                handler
+                    .until("log message", self.patience, |heard| heard.logs.contains(&json!(format!("log of {name}"))))
+                    .await?;
             }
             "elicitation" => self.says(&format!("{name} greets Ada"), "ask", json!({})).await?,
             "sampling" => self.says(&format!("{name} was told deep"), "think", json!({})).await?,
@@ -334,7 +354,8 @@ async fn main() -> anyhow::Result<()> {
     let ask: Value = serde_json::from_str(&std::env::args().nth(1).context("TARGETS")?)?;
     let mode = ask["mode"].as_str().context("no mode")?;
     for target in ask["targets"].as_array().context("no targets")? {
-        let names: Value = target["servers"].as_array().into_iter().flatten().map(|server| server["name"].clone()).collect();
+        let names: Value =
+            target["servers"].as_array().into_iter().flatten().map(|server| server["name"].clone()).collect();
         if let Err(error) = converse(target, &names, mode).await {
             let error: String = format!("{error:#}").chars().take(400).collect();
             say(json!({"servers": names, "error": error}));

@@ -108,7 +108,8 @@ impl Server {
                 text("done")
             }
             "ask" => {
-                let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+                let schema =
+                    json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
                 let params = json!({"mode": "form", "message": "Who is there?", "requestedSchema": schema});
                 let answer = match answers.and_then(|answers| answers.get("who")) {
                     Some(answer) => answer.clone(),
@@ -172,7 +173,11 @@ impl ServerHandler for Server {
         self.perform(asked, &context).await
     }
 
-    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListPromptsResult, ErrorData> {
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListPromptsResult, ErrorData> {
         let greet = json!([{"name": "greet", "arguments": [{"name": "name", "required": true}]}]);
         Ok(ListPromptsResult::with_all_items(made(greet)?))
     }
@@ -189,7 +194,11 @@ impl ServerHandler for Server {
         Ok(CompleteResult::new(CompletionInfo::new(values).map_err(broken)?))
     }
 
-    async fn list_resources(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListResourcesResult, ErrorData> {
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListResourcesResult, ErrorData> {
         Ok(ListResourcesResult::with_all_items(made(json!([{"uri": WATCHED, "name": "x"}]))?))
     }
 
@@ -202,7 +211,11 @@ impl ServerHandler for Server {
         Ok(ListResourceTemplatesResult::with_all_items(made(item)?))
     }
 
-    async fn read_resource(&self, asked: ReadResourceRequestParams, _: Context) -> Result<ReadResourceResponse, ErrorData> {
+    async fn read_resource(
+        &self,
+        asked: ReadResourceRequestParams,
+        _: Context,
+    ) -> Result<ReadResourceResponse, ErrorData> {
         let said = match asked.uri.strip_prefix("test://item/") {
             Some(number) => format!("item {number} of {}", self.name),
             None if asked.uri == WATCHED => format!("the x of {}", self.name),
@@ -245,11 +258,8 @@ async fn main() -> anyhow::Result<()> {
         server.serve(rmcp::transport::stdio()).await?.waiting().await?;
         return Ok(());
     };
-    let service: StreamableHttpService<Server, LocalSessionManager> = StreamableHttpService::new(
-        move || Ok(server.clone()),
-        Arc::default(),
-        StreamableHttpServerConfig::default(),
-    );
+    let service: StreamableHttpService<Server, LocalSessionManager> =
+        StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), StreamableHttpServerConfig::default());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await?;
     Ok(())
