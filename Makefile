@@ -61,6 +61,7 @@ integration: ## real servers and real clients against the release binary
 	integration/run
 	integration/modern
 	integration/conformance
+	integration/matrix
 
 storm: ## a thousand reloads under load, 100 000 abandoned sessions, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} HANGAR_SESSIONS=$${HANGAR_SESSIONS:-100000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'

@@ -27,6 +27,8 @@ pub struct Hello {
     pub capabilities: Bytes,
     pub server_info: Bytes,
     pub instructions: Option<String>,
+    /// Spoken to in the legacy era, though it would serve the other one: it was late, and heard both questions.
+    pub both: bool,
 }
 
 /// Immutable; a change makes a new one.

@@ -74,6 +74,7 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
         instructions: field("instructions")
             .and_then(|place| shallow::string(answer.bytes(), place))
             .map(std::borrow::Cow::into_owned),
+        both: false,
     };
     if let Some(link) = upstream.link() {
         link.negotiated(&version);

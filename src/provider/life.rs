@@ -142,7 +142,7 @@ impl Provider {
 
     /// What the next instance is told first.
     fn opening(&self) -> Opening {
-        let known = self.catalogue().map(|catalogue| catalogue.hello.era());
+        let known = self.catalogue().filter(|catalogue| !catalogue.hello.both).map(|catalogue| catalogue.hello.era());
         let known = if self.probe_harms.load(Ordering::Relaxed) { Some(Era::Legacy) } else { known };
         Opening::of(&self.spec, known)
     }

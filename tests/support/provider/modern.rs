@@ -52,6 +52,16 @@ impl Server {
             Era::Legacy if method == "server/discover" => return self.odd_probe(id),
             Era::Legacy => return false,
             Era::Both if !says_so && method != "server/discover" => return false,
+            Era::Turning => {
+                let turned = self.lock().locked.is_some() || method == "initialize";
+                if turned {
+                    self.lock().locked = Some(false);
+                    if says_so {
+                        self.error(id, -32022, "connection is serving the handshake era");
+                    }
+                    return says_so;
+                }
+            }
             Era::Locked => {
                 let modern = *self.lock().locked.get_or_insert(says_so);
                 if !modern && says_so {

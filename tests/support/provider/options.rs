@@ -25,7 +25,8 @@ pub struct Options {
     pub cache_scope: String,
     /// `--no-list-changed`: a modern one does not tell of changes of its tools.
     pub list_changed: bool,
-    /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
+    /// `--era legacy | modern | both | locked | turning`: the protocol revisions it serves; locked: the one that it is first spoken
+    /// to in; turning: the newer one until it is greeted with `initialize`.
     pub era: Era,
     /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
     pub probe: Probe,
@@ -60,6 +61,7 @@ pub enum Era {
     Modern,
     Both,
     Locked,
+    Turning,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -194,6 +196,7 @@ impl Era {
             "modern" => Self::Modern,
             "both" => Self::Both,
             "locked" => Self::Locked,
+            "turning" => Self::Turning,
             _ => panic!("unknown era {text}"),
         }
     }
