@@ -363,22 +363,23 @@ impl Provider {
     pub(super) fn learned_alone(&self, owner: &Owner, catalogue: Catalogue) {
         let Some(parent) = owner.parent.upgrade() else { return };
         let known = self.catalogue().or_else(|| parent.catalogue());
+        let starting = self.state() == ProviderState::Initializing;
+        // What is remembered may be of another day. As long as an instance lives, it is not.
+        let nobody_else = || parent.instances().iter().chain([&parent]).all(|other| !other.state().serves());
+        let of_all = parent.catalogue().is_none() || (starting && nobody_else());
+        if of_all {
+            parent.learned(catalogue.clone());
+        }
+        let kinds = known.map_or(ListKinds::ALL, |known| ListKinds::that_differ(&known, &catalogue));
         if self.catalogue().as_deref() != Some(&catalogue) {
             // Many clients may be told the same: kept once.
             let others = parent.instances().into_iter().take(MOST_COMPARED).filter_map(|other| other.catalogue());
             let mut known = parent.catalogue().into_iter().chain(others);
             let same = known.find(|known| **known == catalogue);
-            self.catalogue.store(Some(same.unwrap_or_else(|| Arc::new(catalogue.clone()))));
+            self.catalogue.store(Some(same.unwrap_or_else(|| Arc::new(catalogue))));
         }
-        let starting = self.state() == ProviderState::Initializing;
-        // What is remembered may be of another day. As long as an instance lives, it is not.
-        let nobody_else = || parent.instances().iter().chain([&parent]).all(|other| !other.state().serves());
-        if parent.catalogue().is_none() || (starting && nobody_else()) {
-            return parent.learned(catalogue);
-        }
-        let kinds = known.map_or(ListKinds::ALL, |known| ListKinds::that_differ(&known, &catalogue));
         match &owner.client {
-            _ if kinds.is_empty() => {}
+            _ if of_all || kinds.is_empty() => {}
             Some(client) => client.lists_changed(kinds),
             // Full: as above, and it lists anew when it misses something.
             None => drop(self.ground.instances.try_send(InstanceNews::Lists { home: owner.home, kinds })),
