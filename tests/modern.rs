@@ -225,6 +225,16 @@ fn headers_that_do_not_say_what_the_body_says_are_refused() {
 }
 
 #[test]
+fn a_method_that_is_gone_needs_no_header_to_be_unknown() {
+    let home = Home::new();
+    let (gateway, address) = served(&home);
+    // Tasks of 2025-11-25 had it; this era knows no Mcp-Name for it.
+    let (status, answer) = send(address, "tasks/result", json!({"taskId": "x"})).json();
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!(-32601)), "{answer}");
+    gateway.stop();
+}
+
+#[test]
 fn methods_of_the_other_era_and_unknown_ones_are_not_found() {
     let home = Home::new();
     let (gateway, address) = served(&home);

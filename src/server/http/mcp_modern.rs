@@ -27,14 +27,13 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Where the value of `Mcp-Name` stands in the parameters of a method.
-const NAMED: [(&str, &str); 7] = [
+const NAMED: [(&str, &str); 6] = [
     ("tools/call", "name"),
     ("prompts/get", "name"),
     ("resources/read", "uri"),
     ("tasks/get", "taskId"),
     ("tasks/update", "taskId"),
     ("tasks/cancel", "taskId"),
-    ("tasks/result", "taskId"),
 ];
 
 /// Whether a request is of this era: by its header, or by what it says itself.
