@@ -88,7 +88,7 @@ fuzz-corpus: $(FUZZ) ## takes over what make fuzz has found, minimised
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		rm -rf target/fuzz-merged; mkdir -p target/fuzz-merged target/fuzz-corpus/$$target; \
 		$(RUN_FUZZ) $$target target/fuzz-merged fuzz/corpus/$$target target/fuzz-corpus/$$target -- \
-			-merge=1 -max_len=4096; \
+			-merge=1 -use_counters=0 -max_len=1024; \
 		rm -rf fuzz/corpus/$$target; mv target/fuzz-merged fuzz/corpus/$$target; \
 	done
 

@@ -193,3 +193,36 @@ fn only_client(table: &Table, feature: Option<ClientFeature>) -> Option<Caller> 
     }
     Some(found.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::{
+        config::ProviderName,
+        provider::{CatalogueNews, Relay, UpstreamNews},
+        server::Session,
+        telemetry::Telemetry,
+        transport::OutputRing,
+    };
+
+    #[test]
+    fn what_comes_on_the_stream_of_a_call_that_is_over_is_not_for_the_only_other_client() {
+        let name = ProviderName::new("p").unwrap();
+        let news = Arc::new(UpstreamNews::new(name.clone(), mpsc::channel(1).0));
+        let upstream = Upstream::new(name, Arc::new(OutputRing::default()), Telemetry::new(), news);
+        let (relay, mut messages) = Relay::new();
+        let caller = Some(Caller { client: Session::new(CatalogueNews::default()), relay });
+        upstream.table().pending.insert(2, Pending { reply: oneshot::channel().0, caller, progress: None });
+        let ear = Ear(upstream);
+        let log = |answering| {
+            let text = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
+            ear.message(Bytes::from_static(text), answering);
+        };
+        log(Some(1));
+        assert!(messages.try_recv().is_err());
+        log(Some(2));
+        assert!(messages.try_recv().is_ok());
+    }
+}
