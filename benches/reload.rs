@@ -112,6 +112,7 @@ fn catalogue() -> Catalogue {
         capabilities: Bytes::from_static(br#"{"tools":{}}"#),
         server_info: Bytes::from_static(br#"{"name":"bench","version":"1"}"#),
         instructions: None,
+        both: false,
     };
     Catalogue { hello, tools: (0..TOOLS).map(tool).collect(), ..Catalogue::default() }
 }
