@@ -98,6 +98,9 @@ def missing(run, servers):
         if name in servers:
             cell = servers[name]
             lacks = (has & yardstick.server_has(server, era, transport)) - set(cell["yes"])
+            spoken = cell.get("spoken")  # a gateway on stdio tells nobody
+            if spoken and (spoken >= "2026") != (era != "legacy"):
+                found.append(f"{name} is spoken to in {spoken}")
             found += [f"{name} {check}: {cell.get('error') or cell['no'].get(check, 'not run')}" for check in sorted(lacks)]
     return found
 
