@@ -170,7 +170,7 @@ async function converse(target) {
   for (const server of target.servers) {
     for (const [name, perform] of Object.entries(checks(client, heard, server, modern))) {
       try {
-        await within(15, perform);
+        await within(30, perform);
         say({ server: server.name, check: name, outcome: 'yes' });
       } catch (error) {
         say({ server: server.name, check: name, outcome: 'no', detail: words(error) });

@@ -233,7 +233,7 @@ async def converse(session, heard, target, protocol):
         checks = Checks(session, heard, server, modern)
         for check in CHECKS:
             try:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(30):
                     await getattr(checks, check)()
                 say(server=server["name"], check=check, outcome="yes")
             except Exception as error:  # whatever the SDK says is the detail

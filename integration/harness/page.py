@@ -80,19 +80,29 @@ def judge(report, results):
     yardstick = Yardstick()
     report.check("the yardstick is of these versions", lambda: same_versions(yardstick))
     for run, servers in results.items():
-        sdk, mode, _ = run.split("/")
-        has, missing = yardstick.client_has(sdk, mode), []
-        for name, server, era, transport in cells.servers():
-            if (cell := servers.get(name)) is None:
-                continue
+        for name, cell in servers.items():
             report.note(f"{run} {name} {json.dumps(cell)}")
-            lacks = (has & yardstick.server_has(server, era, transport)) - set(cell["yes"])
-            missing += [f"{name} {check}: {cell.get('error') or cell['no'].get(check, 'not run')}" for check in sorted(lacks)]
         count = sum(len(cell["yes"]) for cell in servers.values())
-        if missing:
-            report.fail(run, f"{count} yes; missing: " + " | ".join(missing))
+        if lacks := missing(run, servers):
+            report.fail(run, f"{count} yes; missing: " + " | ".join(lacks))
         else:
             report.ok(run, f"{count} yes")
+
+
+def missing(run, servers):
+    """What both ends have and did not come through."""
+    yardstick = Yardstick()
+    sdk, mode, _ = run.split("/")
+    has, found = yardstick.client_has(sdk, mode), []
+    for name, server, era, transport in cells.servers():
+        if name in servers:
+            cell = servers[name]
+            lacks = (has & yardstick.server_has(server, era, transport)) - set(cell["yes"])
+            spoken = cell.get("spoken")  # a gateway on stdio tells nobody
+            if spoken and (spoken >= "2026") != (era != "legacy"):
+                found.append(f"{name} is spoken to in {spoken}")
+            found += [f"{name} {check}: {cell.get('error') or cell['no'].get(check, 'not run')}" for check in sorted(lacks)]
+    return found
 
 
 def same_versions(yardstick):

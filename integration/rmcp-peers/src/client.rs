@@ -334,8 +334,8 @@ async fn converse(target: &Value, names: &Value, mode: &str) -> anyhow::Result<(
         let patience = server["patience"].as_u64().unwrap_or(5);
         let checks = Checks { client: &client, modern, name: &name, prefix: &prefix, uris: &uris, patience };
         for check in CHECKS {
-            let ended = timeout(Duration::from_secs(15), checks.perform(check)).await;
-            let detail = match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within 15 s"))) {
+            let ended = timeout(Duration::from_secs(30), checks.perform(check)).await;
+            let detail = match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within 30 s"))) {
                 Ok(()) => {
                     say(json!({"server": name, "check": check, "outcome": "yes"}));
                     continue;

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use crate::{
         config::ProviderName,
-        provider::{CatalogueNews, Relay, UpstreamNews},
+        provider::{Audience, CatalogueNews, Relay, TaskIds, UpstreamNews, upstream::ClientEnd},
         server::Session,
         telemetry::Telemetry,
         transport::OutputRing,
@@ -210,11 +210,15 @@ mod tests {
     #[test]
     fn what_comes_on_the_stream_of_a_call_that_is_over_is_not_for_the_only_other_client() {
         let name = ProviderName::new("p").unwrap();
-        let news = Arc::new(UpstreamNews::new(name.clone(), mpsc::channel(1).0));
-        let upstream = Upstream::new(name, Arc::new(OutputRing::default()), Telemetry::new(), news);
+        let news = Arc::new(UpstreamNews::new(name.clone(), Audience::Everybody, mpsc::channel(1).0));
+        let (output, ids) = (Arc::new(OutputRing::default()), Arc::new(TaskIds::kept_in(None)));
+        let upstream = Upstream::new(name, ClientEnd::Shared, output, Telemetry::new(), news, ids);
         let (relay, mut messages) = Relay::new();
         let caller = Some(Caller { client: Session::new(CatalogueNews::default()), relay });
-        upstream.table().pending.insert(2, Pending { reply: oneshot::channel().0, caller, progress: None });
+        upstream
+            .table()
+            .pending
+            .insert(2, Pending { reply: oneshot::channel().0, caller, progress: None, of_task: false });
         let ear = Ear(upstream);
         let log = |answering| {
             let text = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
