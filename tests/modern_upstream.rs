@@ -234,7 +234,7 @@ fn a_legacy_clients_requests_get_exactly_what_a_modern_server_needs() {
     assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], VERSION);
     assert_eq!(
         meta["io.modelcontextprotocol/clientCapabilities"],
-        json!({"sampling": {}, "elicitation": {"form": {}}}),
+        json!({"sampling": {}, "elicitation": {"form": {}}, "experimental": {"x": {}}}),
         "what this client has, as it declared it"
     );
     assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "hangar");

@@ -1,12 +1,12 @@
 //! `hangar_search_tools`: tools of all providers by words, listed or not.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::json;
 
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
-    provider::{Item, Provider},
+    provider::{Client, Item, Provider},
     registry::names,
     wire::{shallow, to_json},
 };
@@ -15,17 +15,17 @@ const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 50;
 
 impl Control {
-    pub(super) async fn search(&self, search: Search) -> Outcome {
+    pub(super) async fn search(&self, search: Search, client: &Arc<dyn Client>) -> Outcome {
         let words = words(&search.query);
         if words.is_empty() {
             return super::arguments::refusal("\"query\" holds no word");
         }
         let within = self.registry.snapshot().config.server.list_timeout;
-        let missing = self.registry.learn_catalogues(within).await;
+        let missing = self.registry.learn_catalogues(client, within).await;
         let snapshot = self.registry.snapshot();
         let mut found = Vec::new();
         for provider in snapshot.providers.values() {
-            let Some(catalogue) = provider.catalogue() else { continue };
+            let Some(catalogue) = provider.catalogue_for(&**client) else { continue };
             for item in catalogue.tools.iter().filter(|item| provider.offers(&item.key)) {
                 let score = score(&words, provider.name.as_str(), item);
                 if score > 0 {

@@ -71,7 +71,7 @@ pub(super) async fn greet(
             other => other?,
         },
     };
-    upstream.settle(hello.era());
+    upstream.settle(&hello);
     Ok(hello)
 }
 

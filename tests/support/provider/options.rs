@@ -12,8 +12,19 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--roots-tool`: one tool more for a client that has declared roots.
+    pub roots_tool: bool,
+    /// `--ask-roots`: asks for the roots as soon as it may.
+    pub ask_roots: bool,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
+    /// `--tasks`: it has tasks, and declares them and more.
+    pub tasks: bool,
+    /// `--ttl-ms N`, `--cache-scope SCOPE`: what its modern lists say.
+    pub ttl_ms: u64,
+    pub cache_scope: String,
+    /// `--no-list-changed`: a modern one does not tell of changes of its tools.
+    pub list_changed: bool,
     /// `--era legacy | modern | both | locked | turning`: the protocol revisions it serves; locked: the one that it is first spoken
     /// to in; turning: the newer one until it is greeted with `initialize`.
     pub era: Era,
@@ -114,6 +125,12 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--tasks" => options.tasks = true,
+                "--ttl-ms" => options.ttl_ms = number(&value()) as u64,
+                "--cache-scope" => options.cache_scope = value(),
+                "--no-list-changed" => options.list_changed = false,
+                "--roots-tool" => options.roots_tool = true,
+                "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
@@ -146,7 +163,13 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            roots_tool: false,
+            ask_roots: false,
             refuse_envelope: false,
+            tasks: false,
+            ttl_ms: 5,
+            cache_scope: "public".into(),
+            list_changed: true,
             era: Era::Legacy,
             probe: Probe::Unknown,
             log_requests: None,
