@@ -112,7 +112,12 @@ fn merge(
         ToolPrefix::Never => owners(entries, own),
     };
     let mut merged = Merged::default();
-    let mut array = b"[".to_vec();
+    // In one go, not by doubling: the list of many providers is the largest thing that an idle gateway holds.
+    let added = |entry: &Entry<'_>| entry.provider.name.as_str().len() + names::SEPARATOR.len() + 1;
+    let sizes = entries.iter().map(|entry| entry.item.raw.len() + added(entry));
+    let mut array =
+        Vec::with_capacity(sizes.sum::<usize>() + own.iter().map(|item| item.raw.len() + 1).sum::<usize>() + 2);
+    array.push(b'[');
     let mut put = |raw: &[u8], array: &mut Vec<u8>| {
         if array.len() > 1 {
             array.push(b',');
@@ -143,6 +148,7 @@ fn merge(
         merged.routes.insert(listed.into(), route);
     }
     array.push(b']');
+    array.shrink_to_fit();
     merged.array = array.into();
     for (name, providers) in taken.into_iter().filter(|(_, owners)| owners.len() > 1) {
         collisions.push(Collision { list: listing.field(), name: name.to_owned(), providers });
