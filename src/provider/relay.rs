@@ -23,6 +23,9 @@ pub enum ClientFeature {
 pub trait Client: Send + Sync + 'static {
     fn id(&self) -> ClientId;
 
+    /// What it calls itself; empty: it does not say.
+    fn name(&self) -> &str;
+
     fn has(&self, feature: ClientFeature) -> bool;
 
     /// The features that it has, as it declared them: a raw JSON object.

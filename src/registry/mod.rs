@@ -3,6 +3,7 @@
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
 mod delivery;
+mod exposure;
 mod index;
 pub mod names;
 mod own;
@@ -18,12 +19,13 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
+pub use exposure::{Exposures, TRIO};
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Globs, Ground, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Ground, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -38,6 +40,7 @@ pub struct Snapshot {
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
+    exposures: ArcSwap<Exposures>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
@@ -56,9 +59,11 @@ impl Registry {
         let empty =
             Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
         let index = Index::build(&empty, CatalogueNews::default(), &[]);
+        let exposures = Exposures::of(&empty);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
+            exposures: ArcSwap::from_pointee(exposures),
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),
@@ -88,13 +93,6 @@ impl Registry {
         self.current.store(Arc::new(next));
     }
 
-    /// Whether `name` is one of the gateway's own tools, and one that `server.control_tools` lets through.
-    pub fn own_tool(&self, name: &str) -> Option<&Arc<dyn OwnTools>> {
-        let own = self.own_tools.get()?;
-        let known = own.items().iter().any(|item| item.key == name);
-        (known && Globs::new(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
-    }
-
     /// What all upstreams are to log from now on: those that live now, and those that start later.
     pub fn set_log_level(&self, level: &'static str) {
         self.ground.log_level.send_replace(Some(level));
@@ -119,9 +117,9 @@ impl Registry {
         if index.generation == snapshot.generation && index.news == news {
             return index.clone();
         }
-        let allow = Globs::new(&snapshot.config.server.control_tools);
+        let exposures = Exposures::of(&snapshot);
         let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
-        let own: Vec<_> = own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect();
+        let own: Vec<_> = own.iter().filter(|item| exposures.reserves(&item.key)).cloned().collect();
         let fresh = Arc::new(Index::build(&snapshot, news, &own));
         self.index.store(fresh.clone());
         for Collision { list, name, providers } in &fresh.collisions {

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Session, Sessions, lists, modern,
+    Session, Sessions, instructions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
 };
 use crate::{
     bridge::{self, Parking},
     config::Protocol,
-    provider::{Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -101,7 +101,7 @@ impl Gateway {
             "protocolVersion": version,
             "capabilities": capabilities(),
             "serverInfo": server_info(),
-            "instructions": lists::instructions(&self.registry),
+            "instructions": instructions::of(&self.registry, session.name()),
         });
         Ok(wire::result(frame.id(), result.to_string().as_bytes()))
     }
@@ -109,7 +109,7 @@ impl Gateway {
     pub(super) async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
         let name = self.string(frame, &["name"])?;
         let arguments = self.place(frame, &["arguments"])?;
-        if let Some(own) = self.registry.own_tool(&name.text) {
+        if let Some(own) = self.registry.own_tool(&name.text, &*caller.client) {
             return self.call_own(own, &name.text, frame, arguments, caller).await;
         }
         self.deliver(frame, Address::Listed(Listing::Tools, &name.text), name.place, caller).await

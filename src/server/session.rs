@@ -14,8 +14,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::modern::{self, Listen};
+use super::{
+    exposed::{Exposed, LastExposed},
+    modern::{self, Listen},
+};
 use crate::{
+    config::Expose,
     provider::{CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
     wire::{Frame, Span, shallow},
 };
@@ -31,6 +35,8 @@ pub struct SessionRecord {
     declared: String,
     log_level: u8,
     subscriptions: Vec<String>,
+    #[serde(default)]
+    exposed: Exposed,
 }
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
@@ -63,6 +69,8 @@ pub struct Session {
     told: [AtomicU64; 3],
     /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
     listed: [AtomicU64; 3],
+    /// How tools were offered when it last listed them, or was told to.
+    exposed: LastExposed,
     inner: Mutex<Inner>,
     /// What its one request listens to.
     listen: Option<Listen>,
@@ -109,6 +117,7 @@ impl Session {
             log_level: AtomicU8::new(ANY_LEVEL),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
+            exposed: LastExposed::default(),
             inner: Mutex::default(),
             listen: None,
             over: CancellationToken::new(),
@@ -134,12 +143,16 @@ impl Session {
         session
     }
 
-    /// A modern client that listens.
-    pub(super) fn listening(now: CatalogueNews, listen: Listen) -> Arc<Self> {
+    /// A modern client that listens: one of this name, which lists in other requests.
+    pub(super) fn listening(now: CatalogueNews, listen: Listen, name: &str, expose: Expose) -> Arc<Self> {
         let mut session = Self::of_request(b"{}", Span { start: 0, end: 2 }, None, None);
         if let Some(session) = Arc::get_mut(&mut session) {
             session.told = [now.tools, now.prompts, now.resources].map(AtomicU64::new);
             session.listen = Some(listen);
+            if let Some(greeting) = session.greeting.get_mut() {
+                greeting.client_name = name.into();
+            }
+            session.exposed.set(expose);
         }
         session
     }
@@ -159,6 +172,7 @@ impl Session {
             declared: String::from_utf8_lossy(&greeting.declared).into_owned(),
             log_level: self.log_level.load(Ordering::Relaxed),
             subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
+            exposed: self.exposed.get(),
         })
     }
 
@@ -173,6 +187,7 @@ impl Session {
             declared,
             log_level,
             subscriptions,
+            exposed,
         } = record;
         // A version that this program does not know any more: the client is where it would be after `initialize`.
         let known = LEGACY_VERSIONS.into_iter().find(|known| *known == protocol_version);
@@ -185,6 +200,7 @@ impl Session {
             declared: declared.into_bytes().into_boxed_slice(),
         });
         session.log_level.store(log_level, Ordering::Relaxed);
+        session.exposed.resume(exposed);
         session.inner().subscriptions.extend(subscriptions.into_iter().map(String::into_boxed_str));
         session
     }
@@ -322,6 +338,20 @@ impl Session {
         less(&self.told, news) || less(&self.listed, learned)
     }
 
+    /// It has just been given its tools in this way, or told to fetch them.
+    pub(super) fn tools_exposed(&self, expose: Expose) {
+        self.exposed.set(expose);
+    }
+
+    /// Whether its tools are others now than what it has, or was told of. What is listed in `search` mode never changes; the
+    /// mode may.
+    pub(super) fn lacks_tools(&self, news: u64, learned: u64, expose: Expose) -> bool {
+        match self.exposed.get().as_expose() {
+            Some(last) if last != expose => true,
+            _ => expose != Expose::Search && self.lacks(0, news, learned),
+        }
+    }
+
     /// Forgets everything that is in flight.
     pub fn end(&self) {
         self.over.cancel();
@@ -380,6 +410,10 @@ const FEATURES: [(ClientFeature, &str); 3] = [
 impl Client for Session {
     fn id(&self) -> ClientId {
         self.id
+    }
+
+    fn name(&self) -> &str {
+        self.greeting.get().map(|greeting| &*greeting.client_name).unwrap_or_default()
     }
 
     fn has(&self, feature: ClientFeature) -> bool {

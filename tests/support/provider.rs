@@ -21,6 +21,8 @@ mod life;
 mod modern;
 #[path = "provider/options.rs"]
 mod options;
+#[path = "search/mod.rs"]
+mod search;
 #[path = "provider/tools.rs"]
 mod tools;
 

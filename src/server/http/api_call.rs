@@ -88,6 +88,10 @@ impl Client for Nobody {
         0
     }
 
+    fn name(&self) -> &str {
+        ""
+    }
+
     fn has(&self, _: ClientFeature) -> bool {
         false
     }

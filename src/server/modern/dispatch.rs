@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{ask, introduction, key, listen, versions};
 use crate::{
     config::Protocol,
-    provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Client as _, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
         dispatch::{Answer, Refusal, capabilities, server_info},
-        lists,
+        instructions, lists,
     },
     wire::{self, Frame, code},
 };
@@ -55,8 +55,8 @@ impl Gateway {
         }
         let caller = Caller { client: client.clone(), relay: relay.clone() };
         match frame.method() {
-            "server/discover" => Ok(self.discover(frame)),
-            "subscriptions/listen" => listen::serve(self, calls, frame, &relay).await,
+            "server/discover" => Ok(self.discover(frame, client.name())),
+            "subscriptions/listen" => listen::serve(self, calls, frame, &relay, client.name()).await,
             method if ask::METHODS.contains(&method) => self.deliver_named(frame, caller).await,
             "completion/complete" => self.complete(frame, caller).await,
             method => match listing(method) {
@@ -75,12 +75,12 @@ impl Gateway {
         }
     }
 
-    fn discover(&self, frame: &Frame) -> Bytes {
+    fn discover(&self, frame: &Frame, client: &str) -> Bytes {
         let result = json!({
             "resultType": "complete",
             "supportedVersions": versions(),
             "capabilities": capabilities(),
-            "instructions": lists::instructions(&self.registry),
+            "instructions": instructions::of(&self.registry, client),
             "ttlMs": 0,
             "cacheScope": "private",
             "_meta": {key::SERVER: server_info()},

@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use serde_json::Value;
+
+use super::search;
+
 pub struct Options {
     pub name: String,
     pub version: String,
@@ -12,6 +16,8 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--catalogue SERVER | START+COUNT`: tools in the manner of public servers instead of its own, see `support/search`.
+    pub catalogue: Vec<Value>,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
@@ -113,6 +119,7 @@ impl Options {
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
                 "--refuse-envelope" => options.refuse_envelope = true,
+                "--catalogue" => options.catalogue = search::chosen(&value()),
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
                 "--probe" => options.probe = Probe::parse(&value()),
@@ -144,6 +151,7 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            catalogue: Vec::new(),
             refuse_envelope: false,
             era: Era::Legacy,
             probe: Probe::Unknown,

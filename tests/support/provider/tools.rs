@@ -165,7 +165,12 @@ impl Job {
                 let code = self.arguments["code"].as_i64().and_then(|c| i32::try_from(c).ok()).unwrap_or(-32000);
                 self.server.error(&self.id, code, self.string("message"));
             }
-            extra if self.server.lock().tools.iter().any(|t| t == extra) => self.text(&format!("{extra} {}", self.raw)),
+            extra
+                if self.server.lock().tools.iter().any(|t| t == extra)
+                    || self.server.options.catalogue.iter().any(|tool| tool["name"] == extra) =>
+            {
+                self.text(&format!("{extra} {}", self.raw))
+            }
             _ => self.server.error(&self.id, -32602, &format!("Unknown tool: {}", self.name)),
         }
     }
