@@ -9,4 +9,5 @@ mod bytes;
 mod expose;
 mod found;
 mod modern;
+mod restart;
 mod rules;

@@ -21,8 +21,9 @@ const PREFIX: f32 = 0.5;
 const PREFIX_OF: f32 = 0.4;
 /// What a word counts that may have been meant.
 const TYPO: f32 = 0.7;
-/// What a word counts that says the same.
+/// What a word counts that says the same: beside the very word, and where no tool has that.
 const SAME: f32 = 0.35;
+const INSTEAD: f32 = 0.7;
 /// Words of a query that are looked for; more are no search.
 const MOST_WORDS: usize = 32;
 /// Words that one word may stand for.
@@ -111,7 +112,8 @@ fn terms(shelves: &[&Shelf], word: &str) -> Vec<(Box<str>, f32)> {
         put(&stem, 1.0);
     }
     for group in ALIKE_STEMS.iter().filter(|group| group.contains(&stem)) {
-        group.iter().filter(|alike| **alike != stem).for_each(|alike| put(alike, SAME));
+        let weight = if known { SAME } else { INSTEAD };
+        group.iter().filter(|alike| **alike != stem).for_each(|alike| put(alike, weight));
     }
     if stem.chars().count() >= 3 {
         for shelf in shelves {
@@ -181,4 +183,85 @@ fn meant(shelves: &[&Shelf], word: &str) -> Vec<(Box<str>, f32)> {
 /// One bit for each letter and digit that a word has.
 fn letters(word: &str) -> u64 {
     word.chars().map(|c| 1u64 << (u32::from(c) % 64)).fold(0, |set, bit| set | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        provider::{Item, Listing},
+        wire::shallow,
+    };
+
+    fn shelf(provider: &str, tools: &[(&str, &str)]) -> Shelf {
+        let item = |(name, description): &(&str, &str)| {
+            let text = serde_json::json!({"name": name, "description": description}).to_string();
+            let text = bytes::Bytes::from(text);
+            Item::read(&text, shallow::root(&text).unwrap(), Listing::Tools).unwrap()
+        };
+        let items: Vec<_> = tools.iter().map(item).collect();
+        Shelf::of(provider, None, items.iter())
+    }
+
+    fn first(query: &str) -> Option<String> {
+        let files = shelf(
+            "files",
+            &[
+                ("read_text_file", "Reads the contents of a file"),
+                ("delete_file", "Deletes a file for good"),
+                ("list_directory", "Lists what is in a directory"),
+            ],
+        );
+        let code = shelf(
+            "code",
+            &[
+                ("create_pull_request", "Opens a pull request"),
+                ("search_repositories", "Finds repositories by words"),
+                ("calculateSum", "Adds numbers"),
+            ],
+        );
+        let shelves = [&files, &code];
+        rank(&shelves, query).first().map(|found| found.tool.item.key.clone())
+    }
+
+    #[test]
+    fn words_in_any_form_slipped_cut_short_run_together_or_said_otherwise() {
+        for (query, tool) in [
+            ("reading files", "read_text_file"),
+            ("pull requests", "create_pull_request"),
+            ("serach repositores", "search_repositories"),
+            ("repo", "search_repositories"),
+            ("pullrequest", "create_pull_request"),
+            ("erase a file", "delete_file"),
+            ("folder", "list_directory"),
+            ("compute the sum", "calculateSum"),
+            ("code__search_repositories", "search_repositories"),
+        ] {
+            assert_eq!(first(query).as_deref(), Some(tool), "{query}");
+        }
+        assert_eq!(first("xylophone"), None);
+    }
+
+    #[test]
+    fn of_two_tools_with_the_word_the_one_in_whose_name_it_is_comes_first_and_equal_ones_keep_their_order() {
+        let shelf = shelf("x", &[("beta", "same"), ("alpha", "same"), ("same", "other"), ("gamma", "same")]);
+        let shelves = [&shelf];
+        let order: Vec<_> = rank(&shelves, "same").iter().map(|found| found.tool.item.key.as_str()).collect();
+        assert_eq!(order, ["same", "beta", "alpha", "gamma"]);
+    }
+
+    #[test]
+    fn the_groups_of_words_alike_are_stems_that_differ() {
+        for group in ALIKE_STEMS.iter() {
+            let set: HashSet<_> = group.iter().collect();
+            assert_eq!(set.len(), group.len(), "{group:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_bounded() {
+        assert_eq!(wanted(&(0..5000).map(|n| format!("w{n} ")).collect::<String>()).len(), MOST_WORDS);
+        assert_eq!(wanted("what is it"), ["what", "is", "it"], "nothing else is there to look for");
+        assert_eq!(wanted("what is the time"), ["time"]);
+    }
 }
