@@ -37,7 +37,7 @@ pub struct Control {
     telemetry: Arc<Telemetry>,
     about: Arc<About>,
     items: Vec<Item>,
-    library: search::Library,
+    library: Arc<search::Library>,
 }
 
 impl Control {

@@ -42,7 +42,7 @@ fn the_wanted_tool_is_among_the_first_five() {
         }
     }
     let of = queries.len();
-    println!(
+    eprintln!(
         "{of} queries over {} tools: first {first}, among five {five}\n{}",
         servers().iter().map(|s| s.tools.len()).sum::<usize>(),
         misses.join("\n")

@@ -6,7 +6,10 @@ mod rank;
 mod shelf;
 mod words;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use serde_json::json;
 
@@ -19,8 +22,8 @@ use crate::{
 
 const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 50;
-/// Shelves kept; those that were made first go first.
-const MOST_SHELVES: usize = 1024;
+/// Shelves kept: more than providers and clients with instances of their own are likely to make.
+const MOST_SHELVES: usize = 16 * 1024;
 
 impl Control {
     pub(super) async fn search(&self, search: Search) -> Outcome {
@@ -32,9 +35,15 @@ impl Control {
         let snapshot = self.registry.snapshot();
         let sources =
             snapshot.providers.values().filter_map(|provider| Some((provider.clone(), provider.catalogue()?)));
-        let shelves = self.library.shelves(sources);
+        let (library, sources) = (self.library.clone(), sources.collect::<Vec<_>>());
         let limit = search.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT) as usize;
-        let mut out = answer(&shelves, &search.query, limit, search.schemas.unwrap_or(false));
+        // Thousands of tools that nobody has looked through yet would hold up other calls.
+        let searched = tokio::task::spawn_blocking(move || {
+            answer(&library.shelves(sources), &search.query, limit, search.schemas.unwrap_or(false))
+        });
+        let Ok(mut out) = searched.await else {
+            return Outcome::error("internal", "the search was cut off", json!({}));
+        };
         let missing: Vec<_> = missing.iter().map(|m| json!({"provider": m.provider, "why": m.why})).collect();
         out.extend_from_slice(b",\"not_searched\":");
         out.extend(to_json(&missing));
@@ -44,7 +53,7 @@ impl Control {
 }
 
 /// `{"tools": [{name, provider, tool, description, parameters, required?, score, inputSchema?}], "total": N`; the schema as
-/// the upstream wrote it, when it is asked for.
+/// the upstream wrote it, when it is asked for. Left open: more fields come.
 pub fn answer(shelves: &[Arc<Shelf>], query: &str, limit: usize, schemas: bool) -> Vec<u8> {
     let shelves: Vec<&Shelf> = shelves.iter().map(|shelf| &**shelf).collect();
     let found = rank::rank(&shelves, query);
@@ -66,11 +75,12 @@ pub fn answer(shelves: &[Arc<Shelf>], query: &str, limit: usize, schemas: bool) 
     out
 }
 
-/// The shelves of the catalogues that are in use.
+/// The shelves of the catalogues that are in use, by the addresses of provider and catalogue.
 #[derive(Default)]
-pub(super) struct Library(Mutex<Vec<Kept>>);
+pub(super) struct Library(Mutex<HashMap<(usize, usize), Kept>>);
 
-/// A provider object has one filter and one description all its life, a catalogue one content.
+/// A provider object has one filter and one description all its life, a catalogue one content. As long as the two are
+/// remembered here nothing else can have their addresses.
 struct Kept {
     provider: Weak<Provider>,
     catalogue: Weak<Catalogue>,
@@ -78,31 +88,27 @@ struct Kept {
 }
 
 impl Library {
-    fn shelves(&self, sources: impl Iterator<Item = (Arc<Provider>, Arc<Catalogue>)>) -> Vec<Arc<Shelf>> {
-        sources.map(|(provider, catalogue)| self.shelf(&provider, &catalogue)).collect()
+    fn shelves(&self, sources: Vec<(Arc<Provider>, Arc<Catalogue>)>) -> Vec<Arc<Shelf>> {
+        sources.into_iter().map(|(provider, catalogue)| self.shelf(&provider, &catalogue)).collect()
     }
 
     fn shelf(&self, provider: &Arc<Provider>, catalogue: &Arc<Catalogue>) -> Arc<Shelf> {
-        let is_it = |kept: &&Kept| {
-            std::ptr::eq(kept.provider.as_ptr(), Arc::as_ptr(provider))
-                && std::ptr::eq(kept.catalogue.as_ptr(), Arc::as_ptr(catalogue))
-        };
-        if let Some(kept) = self.kept().iter().find(is_it) {
+        let key = (Arc::as_ptr(provider).addr(), Arc::as_ptr(catalogue).addr());
+        if let Some(kept) = self.kept().get(&key) {
             return kept.shelf.clone();
         }
         let offered = catalogue.tools.iter().filter(|item| provider.offers(&item.key));
         let shelf = Arc::new(Shelf::of(provider.name.as_str(), provider.spec.description.as_deref(), offered));
         let mut all = self.kept();
-        all.retain(|kept| kept.provider.strong_count() > 0 && kept.catalogue.strong_count() > 0);
-        if all.len() >= MOST_SHELVES {
-            all.remove(0);
+        all.retain(|_, kept| kept.provider.strong_count() > 0 && kept.catalogue.strong_count() > 0);
+        if all.len() < MOST_SHELVES {
+            let (provider, catalogue) = (Arc::downgrade(provider), Arc::downgrade(catalogue));
+            all.insert(key, Kept { provider, catalogue, shelf: shelf.clone() });
         }
-        let (provider, catalogue) = (Arc::downgrade(provider), Arc::downgrade(catalogue));
-        all.push(Kept { provider, catalogue, shelf: shelf.clone() });
         shelf
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<(usize, usize), Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

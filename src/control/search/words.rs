@@ -4,6 +4,8 @@ use frostem::{Algorithm, Stemmer};
 
 /// Of a text that is searched or searched for; what is longer is cut.
 const MAX_TEXT: usize = 4000;
+/// Bytes of one word, or nearly; what is longer counts as several.
+const MAX_WORD: usize = 64;
 /// In English questions everywhere, and in tools' descriptions nowhere of use.
 const EMPTY: &[&str] = &[
     "a", "about", "all", "am", "an", "and", "any", "are", "as", "at", "be", "by", "can", "could", "do", "does", "for",
@@ -25,7 +27,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
             && (before.is_lowercase()
                 || before.is_numeric()
                 || before.is_uppercase() && rest.peek().is_some_and(|c| c.is_lowercase()));
-        if (begins || !c.is_alphanumeric()) && !word.is_empty() {
+        if (begins || !c.is_alphanumeric() || word.len() >= MAX_WORD) && !word.is_empty() {
             words.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
@@ -62,6 +64,7 @@ mod tests {
         );
         assert_eq!(words("Größe  Datei,öffnen"), ["größe", "datei", "öffnen"]);
         assert_eq!(words(&"x ".repeat(100_000)).len(), MAX_TEXT / 2);
+        assert_eq!(words(&"x".repeat(150)).iter().map(String::len).collect::<Vec<_>>(), [64, 64, 22]);
     }
 
     #[test]
