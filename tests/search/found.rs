@@ -99,6 +99,20 @@ fn tools_are_described_by_name_with_their_providers_instructions() {
 }
 
 #[test]
+fn a_provider_that_hangs_holds_a_search_up_for_a_bounded_time_and_is_named() {
+    let home = Home::new();
+    let providers =
+        home.provider("a", &["--tools", "special"], "") + &home.provider("hangs", &["--handshake", "hang"], "");
+    let settings = crate::expose::server("expose: search, list_timeout_s: 0.3");
+    let gateway = Gateway::with_settings(&home, &providers, &settings);
+    let answer = search(&gateway, json!({"query": "special"}));
+    assert_eq!(found(&answer), ["a.special"]);
+    assert_eq!(answer["not_searched"][0]["provider"], "hangs");
+    assert!(answer["not_searched"][0]["why"].as_str().unwrap().contains("not ready within 0.3 s"), "{answer}");
+    gateway.stop();
+}
+
+#[test]
 fn what_a_provider_adds_or_a_reload_takes_away_is_found_or_not_found_at_once() {
     let home = Home::new();
     let both = home.provider("a", &[], "") + &home.provider("b", &["--tools", "unheard_of_thing"], "");

@@ -79,6 +79,25 @@ fn each_request_gets_tools_as_the_rule_for_its_client_says() {
 }
 
 #[test]
+fn a_client_that_can_be_asked_is_known_by_its_name_too() {
+    let home = Home::new();
+    let settings = server(&format!("control_tools: [], {RULES}"));
+    let (gateway, address) = Gateway::over_http_with(&home, &home.provider("a", &[], ""), &settings);
+    let call = |name: &str| {
+        let arguments = json!({"name": "hangar_search_tools", "arguments": {"query": "echo"}});
+        let headers = headers("tools/call", &arguments);
+        let mut params = params(name, arguments);
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({"elicitation": {}});
+        let (_, answer) =
+            post(address, &headers, &json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}));
+        serde_json::from_str::<Value>(&answer).unwrap()
+    };
+    assert_eq!(call("claude-ai")["result"]["structuredContent"]["tools"][0]["tool"], "echo");
+    assert_eq!(call("somebody")["error"]["code"], -32602);
+    gateway.stop();
+}
+
+#[test]
 fn who_listens_is_told_of_tools_that_it_lists_and_of_a_change_of_the_way() {
     let home = Home::new();
     let (gateway, address) = Gateway::over_http_with(&home, &home.provider("a", &[], ""), &server(RULES));

@@ -56,16 +56,21 @@ impl Session {
 }
 
 pub fn post(address: SocketAddr, headers: &str, body: &Value) -> (String, String) {
-    use std::io::Read;
     let body = body.to_string();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
     let head = format!(
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    exchange(address, &head)
+}
+
+/// Head and body of the answer.
+fn exchange(address: SocketAddr, request: &str) -> (String, String) {
+    use std::io::Read;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -103,6 +108,11 @@ fn each_session_gets_tools_as_the_first_rule_for_its_name_says() {
     for session in [&cursor, &other] {
         assert!(session.tools().contains(&"a__echo".to_owned()));
     }
+    let (head, body) =
+        exchange(address, &format!("GET /api/config HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
+    let told: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {head}"));
+    assert_eq!(told["server"]["expose"], "direct");
+    assert_eq!(told["server"]["clients"][0], json!({"match": "claude-*", "expose": "search"}));
     // What is not listed can be called.
     let called = claude.request("tools/call", json!({"name": "a__echo", "arguments": {"x": 1}}));
     assert_eq!(called["result"]["content"][0]["text"], "{\"x\":1}");

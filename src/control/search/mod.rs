@@ -7,8 +7,8 @@ mod shelf;
 mod words;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::json;
@@ -16,14 +16,15 @@ use serde_json::json;
 pub use self::shelf::Shelf;
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
-    provider::{Catalogue, Provider},
+    provider::{Item, Provider},
+    registry::Snapshot,
     wire::to_json,
 };
 
 const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 50;
-/// Shelves kept: more than providers and clients with instances of their own are likely to make.
-const MOST_SHELVES: usize = 16 * 1024;
+/// Shelves kept of one owner: its instances may not all list the same.
+const MOST_SHELVES: usize = 4;
 
 impl Control {
     pub(super) async fn search(&self, search: Search) -> Outcome {
@@ -33,9 +34,7 @@ impl Control {
         let within = self.registry.snapshot().config.server.list_timeout;
         let missing = self.registry.learn_catalogues(within).await;
         let snapshot = self.registry.snapshot();
-        let sources =
-            snapshot.providers.values().filter_map(|provider| Some((provider.clone(), provider.catalogue()?)));
-        let (library, sources) = (self.library.clone(), sources.collect::<Vec<_>>());
+        let (library, sources) = (self.library.clone(), sources(&snapshot));
         let limit = search.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT) as usize;
         // Thousands of tools that nobody has looked through yet would hold up other calls.
         let searched = tokio::task::spawn_blocking(move || {
@@ -75,40 +74,78 @@ pub fn answer(shelves: &[Arc<Shelf>], query: &str, limit: usize, schemas: bool) 
     out
 }
 
-/// The shelves of the catalogues that are in use, by the addresses of provider and catalogue.
-#[derive(Default)]
-pub(super) struct Library(Mutex<HashMap<(usize, usize), Kept>>);
-
-/// A provider object has one filter and one description all its life, a catalogue one content. As long as the two are
-/// remembered here nothing else can have their addresses.
-struct Kept {
-    provider: Weak<Provider>,
-    catalogue: Weak<Catalogue>,
-    shelf: Arc<Shelf>,
+/// The tools that go by one name in front: a provider's, as far as it offers them.
+struct Source {
+    owner: String,
+    /// What the file says about it.
+    about: Option<String>,
+    items: Vec<Item>,
 }
 
+fn sources(snapshot: &Snapshot) -> Vec<Source> {
+    let source = |provider: &Arc<Provider>| {
+        let catalogue = provider.catalogue()?;
+        let items = catalogue.tools.iter().filter(|item| provider.offers(&item.key)).cloned().collect();
+        Some(Source { owner: provider.name.to_string(), about: provider.spec.description.clone(), items })
+    };
+    snapshot.providers.values().filter_map(source).collect()
+}
+
+/// The shelves that were needed last, by owner. One serves as long as its tools are the same, whoever lists them.
+#[derive(Default)]
+pub(super) struct Library(Mutex<HashMap<String, Vec<Arc<Shelf>>>>);
+
 impl Library {
-    fn shelves(&self, sources: Vec<(Arc<Provider>, Arc<Catalogue>)>) -> Vec<Arc<Shelf>> {
-        sources.into_iter().map(|(provider, catalogue)| self.shelf(&provider, &catalogue)).collect()
+    fn shelves(&self, sources: Vec<Source>) -> Vec<Arc<Shelf>> {
+        let owners: HashSet<_> = sources.iter().map(|source| source.owner.clone()).collect();
+        let shelves = sources.into_iter().map(|source| self.shelf(source)).collect();
+        self.kept().retain(|owner, _| owners.contains(owner));
+        shelves
     }
 
-    fn shelf(&self, provider: &Arc<Provider>, catalogue: &Arc<Catalogue>) -> Arc<Shelf> {
-        let key = (Arc::as_ptr(provider).addr(), Arc::as_ptr(catalogue).addr());
-        if let Some(kept) = self.kept().get(&key) {
-            return kept.shelf.clone();
+    fn shelf(&self, Source { owner, about, items }: Source) -> Arc<Shelf> {
+        let of_owner = self.kept().get(&owner).cloned().unwrap_or_default();
+        if let Some(shelf) = of_owner.into_iter().find(|shelf| shelf.is_of(about.as_deref(), &items)) {
+            return shelf;
         }
-        let offered = catalogue.tools.iter().filter(|item| provider.offers(&item.key));
-        let shelf = Arc::new(Shelf::of(provider.name.as_str(), provider.spec.description.as_deref(), offered));
-        let mut all = self.kept();
-        all.retain(|_, kept| kept.provider.strong_count() > 0 && kept.catalogue.strong_count() > 0);
-        if all.len() < MOST_SHELVES {
-            let (provider, catalogue) = (Arc::downgrade(provider), Arc::downgrade(catalogue));
-            all.insert(key, Kept { provider, catalogue, shelf: shelf.clone() });
-        }
+        let shelf = Arc::new(Shelf::of(&owner, about.as_deref(), items.iter()));
+        let mut kept = self.kept();
+        let of_owner = kept.entry(owner).or_default();
+        of_owner.insert(0, shelf.clone());
+        of_owner.truncate(MOST_SHELVES);
         shelf
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<(usize, usize), Kept>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Shelf>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{provider::Listing, wire::shallow};
+
+    fn source(owner: &str, tools: &[&str]) -> Source {
+        let item = |name: &&str| {
+            let text = bytes::Bytes::from(json!({"name": name}).to_string());
+            Item::read(&text, shallow::root(&text).unwrap(), Listing::Tools).unwrap()
+        };
+        Source { owner: owner.into(), about: None, items: tools.iter().map(item).collect() }
+    }
+
+    #[test]
+    fn a_shelf_is_made_anew_when_its_tools_are_others_and_forgotten_with_its_owner() {
+        let library = Library::default();
+        let once = library.shelves(vec![source("a", &["x"]), source("b", &["y"])]);
+        let again = library.shelves(vec![source("a", &["x"]), source("b", &["y", "z"])]);
+        assert!(Arc::ptr_eq(&once[0], &again[0]) && !Arc::ptr_eq(&once[1], &again[1]));
+        let other = Source { about: Some("else".into()), ..source("a", &["x"]) };
+        assert!(!Arc::ptr_eq(&once[0], &library.shelves(vec![other])[0]));
+        assert!(!library.kept().contains_key("b"));
+        for n in 0..3 * MOST_SHELVES {
+            library.shelves(vec![source("a", &[&n.to_string()])]);
+        }
+        assert_eq!(library.kept()["a"].len(), MOST_SHELVES);
     }
 }

@@ -23,6 +23,7 @@ const SHORT: usize = 160;
 const MOST_PARAMETERS: usize = 40;
 
 pub struct Shelf {
+    about: Option<Box<str>>,
     pub(super) tools: Vec<Tool>,
     /// By stem: in which tools, and how much there. Sorted, for prefixes.
     pub(super) terms: BTreeMap<Box<str>, Vec<(u32, f32)>>,
@@ -49,7 +50,13 @@ struct Counts {
 impl Shelf {
     /// `items`: those that are offered. `about`: what the file says about the provider.
     pub fn of<'i>(provider: &str, about: Option<&str>, items: impl Iterator<Item = &'i Item>) -> Self {
-        let mut shelf = Self { tools: Vec::new(), terms: BTreeMap::new(), spellings: Vec::new(), length: 0.0 };
+        let mut shelf = Self {
+            about: about.map(Into::into),
+            tools: Vec::new(),
+            terms: BTreeMap::new(),
+            spellings: Vec::new(),
+            length: 0.0,
+        };
         let mut spelled: HashMap<String, Box<str>> = HashMap::new();
         for item in items {
             let number = shelf.tools.len() as u32;
@@ -71,6 +78,19 @@ impl Shelf {
         }
         shelf.spellings = spelled.into_iter().map(|(word, stem)| (word.into(), stem)).collect();
         shelf
+    }
+}
+
+impl Shelf {
+    /// Whether it is the shelf of these tools of its provider. Mostly they are the very same bytes.
+    pub(super) fn is_of(&self, about: Option<&str>, items: &[Item]) -> bool {
+        let same = |tool: &Tool, item: &Item| {
+            let (mine, other) = (&tool.item.raw, &item.raw);
+            mine.as_ptr() == other.as_ptr() && mine.len() == other.len() || mine == other
+        };
+        self.about.as_deref() == about
+            && self.tools.len() == items.len()
+            && self.tools.iter().zip(items).all(|(tool, item)| same(tool, item))
     }
 }
 
