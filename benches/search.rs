@@ -8,7 +8,7 @@ use std::{hint::black_box, sync::Arc};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hangar::{
-    control::search::{Shelf, answer},
+    control::search::{Library, Shelf, Source, answer},
     provider::{Item, Listing},
     wire::shallow,
 };
@@ -26,17 +26,23 @@ fn items(provider: usize) -> Vec<Item> {
     tools.iter().map(item).collect()
 }
 
+fn source(provider: usize, items: &[Item]) -> Source {
+    Source { owner: format!("server{provider}"), about: None, items: items.to_vec() }
+}
+
 fn shelf(provider: usize, items: &[Item]) -> Arc<Shelf> {
     Arc::new(Shelf::of(&format!("server{provider}"), None, items.iter()))
 }
 
 fn search(c: &mut Criterion) {
     let items: Vec<_> = (0..PROVIDERS).map(items).collect();
+    let library = Library::default();
+    let sources = || items.iter().enumerate().map(|(n, items)| source(n, items)).collect::<Vec<_>>();
     let shelves: Vec<_> = items.iter().enumerate().map(|(n, items)| shelf(n, items)).collect();
     let queries = catalogue::queries();
     let mut next = (0..queries.len()).cycle();
     c.bench_function("search: 500 tools, each query in turn", |b| {
-        b.iter(|| answer(&shelves, queries[next.next().unwrap()].text, 10, false))
+        b.iter(|| answer(&library.shelves(sources()), queries[next.next().unwrap()].text, 10, false))
     });
     c.bench_function("search: 500 tools, three words that nobody knows", |b| {
         b.iter(|| answer(&shelves, black_box("qzxwvkjyh attachmenqs calendrrr"), 10, false))

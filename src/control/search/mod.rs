@@ -26,6 +26,9 @@ const MAX_LIMIT: u32 = 50;
 /// Shelves kept of one owner: its instances may not all list the same.
 const MOST_SHELVES: usize = 4;
 
+/// How an answer begins that names no tool.
+const NOTHING: &[u8] = b"{\"tools\":[]";
+
 impl Control {
     pub(super) async fn search(&self, search: Search) -> Outcome {
         if rank::wanted(&search.query).is_empty() {
@@ -46,6 +49,12 @@ impl Control {
         let missing: Vec<_> = missing.iter().map(|m| json!({"provider": m.provider, "why": m.why})).collect();
         out.extend_from_slice(b",\"not_searched\":");
         out.extend(to_json(&missing));
+        if out.starts_with(NOTHING) {
+            // Where to look on.
+            let providers: Vec<_> = snapshot.providers.keys().collect();
+            out.extend_from_slice(b",\"providers\":");
+            out.extend(to_json(&providers));
+        }
         out.push(b'}');
         Outcome::raw(out, false)
     }
@@ -75,11 +84,12 @@ pub fn answer(shelves: &[Arc<Shelf>], query: &str, limit: usize, schemas: bool) 
 }
 
 /// The tools that go by one name in front: a provider's, as far as it offers them.
-struct Source {
-    owner: String,
+#[derive(Clone)]
+pub struct Source {
+    pub owner: String,
     /// What the file says about it.
-    about: Option<String>,
-    items: Vec<Item>,
+    pub about: Option<String>,
+    pub items: Vec<Item>,
 }
 
 fn sources(snapshot: &Snapshot) -> Vec<Source> {
@@ -93,10 +103,10 @@ fn sources(snapshot: &Snapshot) -> Vec<Source> {
 
 /// The shelves that were needed last, by owner. One serves as long as its tools are the same, whoever lists them.
 #[derive(Default)]
-pub(super) struct Library(Mutex<HashMap<String, Vec<Arc<Shelf>>>>);
+pub struct Library(Mutex<HashMap<String, Vec<Arc<Shelf>>>>);
 
 impl Library {
-    fn shelves(&self, sources: Vec<Source>) -> Vec<Arc<Shelf>> {
+    pub fn shelves(&self, sources: Vec<Source>) -> Vec<Arc<Shelf>> {
         let owners: HashSet<_> = sources.iter().map(|source| source.owner.clone()).collect();
         let shelves = sources.into_iter().map(|source| self.shelf(source)).collect();
         self.kept().retain(|owner, _| owners.contains(owner));
