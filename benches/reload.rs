@@ -74,10 +74,11 @@ impl Gateway {
             marker: Marker { instance: "bench".into(), generation: "bench".into() },
             telemetry: Telemetry::new(),
             memory,
+            task_ids: Arc::new(hangar::provider::TaskIds::kept_in(None)),
             tasks: TaskTracker::new(),
             catalogue_news: watch::Sender::default(),
             log_level: watch::Sender::default(),
-            started: mpsc::channel(1).0,
+            instances: mpsc::channel(1).0,
             updates: mpsc::channel(1).0,
         }));
         let (running, stop) = watch::channel(false);
@@ -112,6 +113,7 @@ fn catalogue() -> Catalogue {
         capabilities: Bytes::from_static(br#"{"tools":{}}"#),
         server_info: Bytes::from_static(br#"{"name":"bench","version":"1"}"#),
         instructions: None,
+        both: false,
     };
     Catalogue { hello, tools: (0..TOOLS).map(tool).collect(), ..Catalogue::default() }
 }
@@ -171,7 +173,7 @@ fn planned(gateway: &Gateway, now: &Snapshot, loaded: &Loaded, diff: &config::Co
 fn index(c: &mut Criterion) {
     let gateway = Gateway::boot(&yaml(LISTED, 0, "a"), true);
     let snapshot = gateway.registry.snapshot();
-    let build = || Index::build(&snapshot, Default::default(), &[]);
+    let build = || Index::build(&snapshot, Default::default(), &[], hangar::provider::Provider::catalogue);
     assert_eq!(build().list(Listing::Tools).count, LISTED * TOOLS);
     c.bench_function("index of 100 providers with 20 tools each", |b| b.iter(build));
 }

@@ -52,7 +52,9 @@ impl Provider {
         if hopeless {
             // It hangs: end it, so that the next call gets a fresh one. In its own task, because this one ends with it.
             let provider = self.clone();
-            self.ground.tasks.spawn(async move { provider.stop(StopReason::Unhealthy, Duration::ZERO, false).await });
+            self.ground
+                .tasks
+                .spawn(async move { provider.stop_one(StopReason::Unhealthy, Duration::ZERO, false).await });
         }
     }
 
@@ -60,20 +62,19 @@ impl Provider {
     pub(super) async fn keep_catalogue(self: Arc<Self>, upstream: Arc<Upstream>) {
         loop {
             let first = upstream.news.changed_lists().await;
+            if first.renewed() {
+                self.tell_log_level();
+                self.tell_started();
+            }
             tokio::time::sleep(LIST_DEBOUNCE).await;
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
             for listing in Listing::ALL {
-                let kind = match listing {
-                    Listing::Tools => ListKind::Tools,
-                    Listing::Prompts => ListKind::Prompts,
-                    Listing::Resources | Listing::Templates => ListKind::Resources,
-                };
-                if !first.has(kind) {
+                if !first.has(ListKind::of(listing)) {
                     continue;
                 }
                 match handshake::list(&upstream, &next.hello, listing, self.spec.call_timeout).await {
-                    Ok(items) => *next.list_mut(listing) = items,
+                    Ok(listed) => next.put(listing, listed),
                     Err(error) => {
                         tracing::warn!(provider = %self.name, list = listing.method(), %error, "catalogue_refresh_failed");
                     }
@@ -90,9 +91,17 @@ impl Provider {
         }
     }
 
+    /// What its clients want to hear of.
+    pub(super) fn wanted_level(&self) -> Option<&'static str> {
+        match &self.owner {
+            Some(owner) => owner.client.as_ref()?.log_level(),
+            None => *self.ground.log_level.borrow(),
+        }
+    }
+
     /// Gives the level that there is, whether this upstream logs or not.
     pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
-        let level = (*self.ground.log_level.borrow())?;
+        let level = self.wanted_level()?;
         // A modern upstream hears it with each request.
         if upstream.era() == Era::Legacy
             && catalogue.hello.has(&["logging"])
@@ -106,12 +115,16 @@ impl Provider {
 
     /// A catalogue came in; tells upwards what changed and writes it down.
     pub(super) fn learned(&self, catalogue: Catalogue) {
-        let known = self.catalogue.load_full();
-        if known.as_deref() == Some(&catalogue) {
-            return;
+        if let Some(owner) = &self.owner {
+            return self.learned_alone(owner, catalogue);
         }
+        let known = self.catalogue.load_full();
+        let same = known.as_deref() == Some(&catalogue);
         let catalogue = Arc::new(catalogue);
         self.catalogue.store(Some(catalogue.clone()));
+        if same {
+            return;
+        }
         if self.in_force.load(Ordering::Relaxed) {
             self.ground.catalogue_news.send_modify(|news| {
                 let Some(before) = known else {
@@ -164,6 +177,16 @@ impl Provider {
 
     /// Asks the live instance whether it answers; the time it took.
     pub async fn probe_now(&self) -> Option<Result<Duration, CallError>> {
+        let own = futures_util::future::join_all(self.instances().iter().map(|own| own.probe_one())).await;
+        let probed = own.into_iter().chain([self.probe_one().await]).flatten();
+        // One that fails is what matters, else the slowest.
+        probed.reduce(|one, other| match (one, other) {
+            (Ok(one), Ok(other)) => Ok(one.max(other)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        })
+    }
+
+    async fn probe_one(&self) -> Option<Result<Duration, CallError>> {
         let upstream = self.live()?;
         let began = Instant::now();
         Some(probe(&upstream, PROBE_TIMEOUT).await.map(|()| began.elapsed()))

@@ -8,7 +8,7 @@ use std::{
 use super::{DeliveryError, Registry, Route, names};
 use crate::{
     config::{Expose, ToolPrefix},
-    provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -20,6 +20,9 @@ const LOOKUPS: usize = 4;
 /// Calls that a modern upstream does not know: it is listened to instead.
 const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 
+/// A task's result is waited for while others ask about it, or cancel it.
+const TASKS: &str = "tasks/";
+
 /// What a call names.
 #[derive(Debug, Clone, Copy)]
 pub enum Address<'a> {
@@ -27,14 +30,16 @@ pub enum Address<'a> {
     Listed(Listing, &'a str),
     /// A provider by its name and a tool by the upstream's own.
     Tool { provider: &'a str, tool: &'a str },
+    /// A provider by its name, for a method that is not about what it lists; `name`: what is named, as the upstream calls it.
+    At { provider: &'a str, name: &'a str },
 }
 
 /// One call to deliver.
 pub struct Delivery<'a> {
     pub frame: &'a Frame,
     pub to: Address<'a>,
-    /// Where in the frame the name or URI stands (quotes included).
-    pub name_place: Span,
+    /// Where in the frame the name or URI stands (quotes included). `None`: it names nothing.
+    pub name_place: Option<Span>,
     pub caller: Caller,
     /// Instead of the provider's `call_timeout_s`.
     pub timeout: Option<Duration>,
@@ -47,7 +52,19 @@ impl Registry {
         let mut lookups = LOOKUPS;
         loop {
             lookups -= 1;
-            let route = self.route(delivery.to).await?;
+            let mut route = self.route(delivery.to, &delivery.caller.client).await?;
+            // Held as long as the call is.
+            let _instance = match route.provider.instance(&delivery.caller.client) {
+                Ok(instance) => {
+                    route.provider = instance.provider.clone();
+                    instance
+                }
+                Err(CallError::Retired { .. }) if lookups > 0 => continue,
+                Err(error) => {
+                    self.account(&delivery, &route, error.outcome(), began);
+                    return Err(error.into());
+                }
+            };
             let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
             let outcome = self.attempt(&delivery, &route).await;
             unfinished.over = true;
@@ -75,20 +92,32 @@ impl Registry {
     /// The `bool` of an error: something was sent.
     async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
-        let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
+        let lease = match delivery.frame.method().starts_with(TASKS) {
+            true => route.provider.lease_beside().await,
+            false => route.provider.lease(within).await,
+        };
+        let lease = lease.map_err(|error| (error, false))?;
         let (frame, name) = (delivery.frame, &*route.name);
         if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));
         }
+        match frame.method() {
+            // Also when the answer is not waited for any more.
+            "resources/subscribe" => lease.upstream.subscribed(name, true),
+            "resources/unsubscribe" => lease.upstream.subscribed(name, false),
+            _ => {}
+        }
         let mut edits = Splice::new();
-        edits.replace(delivery.name_place, shallow::quote(name));
+        if let Some(place) = delivery.name_place {
+            edits.replace(place, shallow::quote(name));
+        }
         let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
         let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
         if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
-            lease.upstream.doubt_tools();
+            lease.upstream.doubt(ListKind::Tools);
         }
         Ok(answer)
     }
@@ -102,20 +131,25 @@ impl Registry {
             }
             // Prompts and resources: an unbounded set of names has no place in a metric.
             Address::Listed(listing, _) => listing.method(),
+            Address::At { .. } => "(other)",
         };
         self.ground.telemetry.call(route.provider.name.as_str(), tool, outcome, began.elapsed());
     }
 
     /// Where an address leads now. With `tool_prefix: never` a provider that is not known yet may be the one.
-    pub async fn route(&self, to: Address<'_>) -> Result<Route, DeliveryError> {
+    pub async fn route(&self, to: Address<'_>, client: &Arc<dyn Client>) -> Result<Route, DeliveryError> {
         let (listing, name) = match to {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
+            Address::At { provider, name } => {
+                let found = self.provider(provider).ok_or_else(|| self.no_provider(provider))?;
+                return Ok(Route { provider: found, name: name.into() });
+            }
             Address::Listed(listing, name) => (listing, name),
         };
-        if let Some(route) = self.index().route(listing, name) {
+        if let Some(route) = self.index_for(&**client).route(listing, name) {
             return Ok(route.clone());
         }
-        if let Some(route) = self.shortened(listing, name).await {
+        if let Some(route) = self.shortened(listing, name, client).await {
             return Ok(route);
         }
         let split = match listing {
@@ -132,8 +166,10 @@ impl Registry {
         let snapshot = self.snapshot();
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
         if may_be_plain {
-            self.learn_catalogues(snapshot.config.server.list_timeout).await;
-            if let Some(route) = self.index().route(listing, name).cloned().or_else(|| self.plain(listing, name)) {
+            self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
+            if let Some(route) =
+                self.index_for(&**client).route(listing, name).cloned().or_else(|| self.plain(listing, name))
+            {
                 return Ok(route);
             }
         }
@@ -141,14 +177,14 @@ impl Registry {
     }
 
     /// A name that may have been cut, of a provider whose lists are not known (any more): the list has to say what it was.
-    async fn shortened(&self, listing: Listing, name: &str) -> Option<Route> {
+    async fn shortened(&self, listing: Listing, name: &str, client: &Arc<dyn Client>) -> Option<Route> {
         if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
             return None;
         }
         let provider = self.provider(names::split(name)?.0).filter(|provider| provider.catalogue().is_none())?;
         // One that does not start says so to the call itself.
-        let _ = provider.be_ready().await;
-        self.index().route(listing, name).cloned()
+        let _ = provider.be_ready_for(client).await;
+        self.index_for(&**client).route(listing, name).cloned()
     }
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {
@@ -158,11 +194,13 @@ impl Registry {
                 let name = format!("{provider}{}{tool}", names::SEPARATOR);
                 Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
             }
-            None => {
-                let help = self.closest_provider(provider).map(|name| name.to_string());
-                Err(DeliveryError::Unknown { kind: "provider", name: provider.to_owned(), help })
-            }
+            None => Err(self.no_provider(provider)),
         }
+    }
+
+    fn no_provider(&self, name: &str) -> DeliveryError {
+        let help = self.closest_provider(name).map(|name| name.to_string());
+        DeliveryError::Unknown { kind: "provider", name: name.to_owned(), help }
     }
 
     /// An upstream's own URI, as it stands in resource links: exactly one provider lists it, or has a template for it, or

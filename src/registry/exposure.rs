@@ -44,6 +44,11 @@ impl Exposures {
         self.clients.iter().find(|(fits, _)| fits.is_match(&name)).map_or(self.others, |(_, expose)| *expose)
     }
 
+    /// Whether no client lists other tools than another one.
+    pub fn same_for_all(&self) -> bool {
+        self.clients.is_empty()
+    }
+
     /// Whether a tool of the gateway can be called by a client that gets tools in this way. The three are what `search` and
     /// `both` are made of, so `control_tools` cannot take them away there.
     pub(super) fn offers(&self, own: &str, expose: Expose) -> bool {

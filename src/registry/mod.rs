@@ -2,16 +2,19 @@
 //!
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
+mod capabilities;
 mod delivery;
 mod exposure;
+mod freshness;
 mod index;
 pub mod names;
 mod own;
+mod per_client;
 pub mod view;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -20,12 +23,13 @@ use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
 pub use exposure::{Exposures, TRIO};
+pub use freshness::Freshness;
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Ground, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Client, Ground, Item, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -41,6 +45,7 @@ pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
     exposures: ArcSwap<Exposures>,
+    made: Mutex<VecDeque<per_client::Made>>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
@@ -58,12 +63,13 @@ impl Registry {
     pub fn new(ground: Arc<Ground>) -> Arc<Self> {
         let empty =
             Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
-        let index = Index::build(&empty, CatalogueNews::default(), &[]);
+        let index = Index::build(&empty, CatalogueNews::default(), &[], Provider::catalogue);
         let exposures = Exposures::of(&empty);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
             exposures: ArcSwap::from_pointee(exposures),
+            made: Mutex::default(),
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),
@@ -86,6 +92,13 @@ impl Registry {
 
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         self.current.load().providers.get(name).cloned()
+    }
+
+    /// The one provider that there is. `None`: there is none, or there are several.
+    pub fn only_provider(&self) -> Option<Arc<Provider>> {
+        let snapshot = self.current.load();
+        let mut all = snapshot.providers.values();
+        all.next().filter(|_| all.next().is_none()).cloned()
     }
 
     /// Puts `next` in force: one store. Only the reloader calls it.
@@ -117,10 +130,7 @@ impl Registry {
         if index.generation == snapshot.generation && index.news == news {
             return index.clone();
         }
-        let exposures = Exposures::of(&snapshot);
-        let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
-        let own: Vec<_> = own.iter().filter(|item| exposures.reserves(&item.key)).cloned().collect();
-        let fresh = Arc::new(Index::build(&snapshot, news, &own));
+        let fresh = Arc::new(Index::build(&snapshot, news, &self.own_items(&snapshot), Provider::catalogue));
         self.index.store(fresh.clone());
         for Collision { list, name, providers } in &fresh.collisions {
             tracing::warn!(list, name, ?providers, "name_collision");
@@ -128,9 +138,16 @@ impl Registry {
         fresh
     }
 
-    /// Starts every provider whose catalogue is not known, and waits for all of them, for `within` at most: one that hangs
-    /// holds nobody back. Gives those whose catalogue is still not known.
-    pub async fn learn_catalogues(&self, within: Duration) -> Vec<Missing> {
+    /// The gateway's own tools that any client is offered.
+    fn own_items(&self, snapshot: &Snapshot) -> Vec<Item> {
+        let exposures = Exposures::of(snapshot);
+        let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
+        own.iter().filter(|item| exposures.reserves(&item.key)).cloned().collect()
+    }
+
+    /// Starts every provider whose catalogue is not known, for `client`, and waits for all of them, for `within` at most: one
+    /// that hangs holds nobody back. Gives those whose catalogue is still not known.
+    pub async fn learn_catalogues(&self, client: &Arc<dyn Client>, within: Duration) -> Vec<Missing> {
         let snapshot = self.snapshot();
         let unknown: Vec<_> = snapshot.providers.values().filter(|p| p.catalogue().is_none()).collect();
         if unknown.is_empty() {
@@ -138,13 +155,14 @@ impl Registry {
         }
         let lessons = unknown.iter().map(|provider| async move {
             // A listing does not revive the dead.
-            if provider.state() == ProviderState::Dead {
+            let asked = provider.lasting(client).unwrap_or_else(|_| (*provider).clone());
+            if asked.state() == ProviderState::Dead {
                 return Some(format!(
                     "it is dead: {}",
-                    provider.status().last_failure.map(|f| f.cause).unwrap_or_default()
+                    asked.status().last_failure.map(|f| f.cause).unwrap_or_default()
                 ));
             }
-            match tokio::time::timeout(within, provider.be_ready()).await {
+            match tokio::time::timeout(within, provider.be_ready_for(client)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("it was not ready within {:.1} s", within.as_secs_f64())),

@@ -1,15 +1,15 @@
 //! Listings, and telling clients that they changed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Session, Sessions, dispatch::listed_uris};
+use super::{Session, Sessions, dispatch::listed_uris, wishes};
 use crate::{
-    config::{Expose, ProviderName},
-    provider::{CatalogueNews, Client as _, Era, Listing, ResourceUpdate},
-    registry::{Exposures, Registry},
+    config::Expose,
+    provider::{Audience, CatalogueNews, Client, Era, HomeKind, InstanceNews, ListKind, Listing, ResourceUpdate},
+    registry::{Exposures, Freshness, Registry},
     wire::{self, Splice, shallow},
 };
 
@@ -21,49 +21,63 @@ const TOOLS: usize = 0;
 /// What providers have to tell the server.
 pub struct News {
     pub updates: mpsc::Receiver<ResourceUpdate>,
-    /// Providers of which an instance has become ready.
-    pub started: mpsc::Receiver<ProviderName>,
+    pub instances: mpsc::Receiver<InstanceNews>,
 }
 
 impl News {
     /// Nothing will ever be told.
     pub fn silent() -> Self {
-        Self { updates: mpsc::channel(1).1, started: mpsc::channel(1).1 }
+        Self { updates: mpsc::channel(1).1, instances: mpsc::channel(1).1 }
     }
 }
 
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
-pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
+pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: Listing) -> Vec<u8> {
     if listing == Listing::Tools {
         let expose = registry.exposures().for_client(session.name());
         // Ahead of the look at it: a change from here on is told.
         session.tools_exposed(expose);
         if expose == Expose::Search {
             let index = registry.index();
+            session.has_own_list(ListKind::of(listing));
             session.listed(TOOLS, index.news.tools, index.news.learned);
             return [b"{\"tools\":", &registry.tools_array(&index, expose)[..], b"}"].concat();
         }
     }
     let within = registry.snapshot().config.server.list_timeout;
-    for missing in registry.learn_catalogues(within).await {
+    let client = session.clone() as Arc<dyn Client>;
+    for missing in registry.learn_catalogues(&client, within).await {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
-    let index = registry.index();
+    registry.refresh_stale(&**session, listing);
+    // Ahead of the look at it: what changes from here on is told.
+    session.has_own_list(ListKind::of(listing));
+    let index = registry.index_for(&**session);
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
+    let exposures = registry.exposures();
     let array = match listing {
-        Listing::Tools => registry.tools_array(&index, registry.exposures().for_client(session.name())),
+        Listing::Tools => registry.tools_array(&index, exposures.for_client(session.name())),
         _ => index.list(listing).array.clone(),
     };
-    [b"{", field.as_slice(), b":", &array, b"}"].concat()
+    let hints = match session.era() {
+        Era::Legacy => String::new(),
+        Era::Modern => {
+            let Freshness { ttl, public } = registry.freshness(&**session, listing);
+            let public = public && (listing != Listing::Tools || exposures.same_for_all());
+            let scope = if public { "public" } else { "private" };
+            format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
+        }
+    };
+    [b"{", field.as_slice(), b":", &array, hints.as_bytes(), b"}"].concat()
 }
 
 /// Runs as long as the gateway: sends `list_changed` and resource updates to the sessions concerned.
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
-    News { mut updates, mut started }: News,
+    News { mut updates, mut instances }: News,
 ) {
     let mut news = registry.ground.catalogue_news.subscribe();
     loop {
@@ -77,31 +91,20 @@ pub async fn keep_clients_informed(
                 let exposures = registry.exposures();
                 sessions.each(|session| tell(session, now, &exposures));
             }
-            Some(update) = updates.recv() => pass_on(&sessions, &update),
-            Some(provider) = started.recv() => subscribe_again(&registry, &sessions, &provider),
-        }
-    }
-}
-
-/// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName) {
-    let Some((provider, upstream)) = registry.provider(name.as_str()).and_then(|p| Some((p.clone(), p.live()?))) else {
-        return;
-    };
-    if !provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["resources", "subscribe"])) {
-        return;
-    }
-    let mut wanted = BTreeSet::new();
-    sessions.each(|session| wanted.extend(session.subscriptions()));
-    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
-    if upstream.era() == Era::Modern {
-        return upstream.listen_to(own);
-    }
-    for uri in own {
-        let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
-        if let Ok(call) = upstream.request("resources/subscribe", &params) {
-            // Ends with the instance at the latest. One that refuses now sends no updates.
-            tokio::spawn(call.answer(provider.spec.call_timeout));
+            Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
+            Some(news) = instances.recv() => match news {
+                InstanceNews::Ready { provider, home } => wishes::ask_again(&registry, &sessions, &provider, home),
+                InstanceNews::Lists { home, kinds } => sessions.each(|session| {
+                    if session.home().id == home {
+                        session.lists_changed(kinds);
+                    }
+                }),
+            },
+            () = sessions.missed() => {
+                // Clients go together, and come back.
+                tokio::time::sleep(DEBOUNCE).await;
+                wishes::give_up(&registry, &sessions);
+            }
         }
     }
 }
@@ -132,22 +135,49 @@ fn tell(session: &Session, now: CatalogueNews, exposures: &Exposures) {
 
 /// What a client missed while it had no stream.
 pub(super) fn catch_up(registry: &Registry, session: &Session) {
+    session.tell_own_lists();
     let now = *registry.ground.catalogue_news.borrow();
     tell(session, now, &registry.exposures());
 }
 
-fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
+fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
     let frame = &update.frame;
+    if frame.method() == "notifications/tasks" {
+        return pass_task_on(registry, sessions, update);
+    }
     let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "uri").ok().flatten());
     let Some(place) = place else { return };
     let Some(own) = shallow::string(frame.bytes(), place) else { return };
     for uri in listed_uris(update.provider.as_str(), &own) {
         let message: Bytes = Splice::new().replace(place, shallow::quote(&uri)).apply(frame.bytes()).into();
         sessions.each(|session| {
-            if session.is_subscribed(&uri) {
+            if session.is_subscribed(&uri) && hears(session, update.audience) {
                 session.push(message.clone());
             }
         });
+    }
+}
+
+fn pass_task_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
+    let frame = &update.frame;
+    let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "taskId").ok().flatten());
+    let Some(place) = place else { return };
+    let Some(own) = shallow::string(frame.bytes(), place) else { return };
+    let shown = registry.ground.task_ids.show(update.provider.as_str(), &own, 0);
+    let message: Bytes = Splice::new().replace(place, shallow::quote(&shown)).apply(frame.bytes()).into();
+    sessions.each(|session| {
+        if session.listen().is_some_and(|listen| listen.tasks().contains(&shown)) && hears(session, update.audience) {
+            session.push(message.clone());
+        }
+    });
+}
+
+/// Whether an instance is one that it may hear from.
+pub(super) fn hears(session: &Session, audience: Audience) -> bool {
+    match audience {
+        Audience::Everybody => true,
+        Audience::Home(home) => session.home().id == home,
+        Audience::Homeless => session.home().kind == HomeKind::Call,
     }
 }
 

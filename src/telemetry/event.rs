@@ -17,6 +17,8 @@ pub enum StopReason {
     Exited,
     /// It did not answer its health probes.
     Unhealthy,
+    /// The client that it was for is gone.
+    SessionEnded,
 }
 
 /// Serialised with its name under `event`; durations in milliseconds.
@@ -96,6 +98,7 @@ impl StopReason {
             Self::Shutdown => "shutdown",
             Self::Exited => "exited",
             Self::Unhealthy => "unhealthy",
+            Self::SessionEnded => "session_ended",
         }
     }
 }

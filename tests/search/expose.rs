@@ -152,3 +152,19 @@ fn what_a_client_is_told_at_the_start_fits_what_it_lists() {
     assert!(direct.contains("<provider>__<tool>") && direct.contains("a test provider"), "{direct}");
     gateway.stop();
 }
+
+#[test]
+fn tools_of_an_instance_of_ones_own_are_found_and_their_changes_not_told() {
+    let home = Home::new();
+    let a = home.provider("a", &[], "sharing: session");
+    let gateway = Gateway::with_settings(&home, &a, &server("expose: search"));
+    gateway.client.text("a__add_tool", json!({"name": "brandNewGadget"}));
+    eventually("it is found", ms(5000), || {
+        let found = gateway.client.structured("hangar_search_tools", json!({"query": "gadget"}));
+        (found["tools"][0]["tool"] == "brandNewGadget").then_some(())
+    });
+    assert_eq!(gateway.client.tools(), TRIO);
+    gateway.client.text("a__add_tool", json!({"name": "another"}));
+    holds_for("nothing is told", ms(500), || gateway.client.messages(CHANGED).is_empty());
+    gateway.stop();
+}

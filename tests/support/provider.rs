@@ -21,8 +21,14 @@ mod life;
 mod modern;
 #[path = "provider/options.rs"]
 mod options;
+#[path = "provider/passing.rs"]
+mod passing;
+#[path = "provider/private.rs"]
+mod private;
 #[path = "search/mod.rs"]
 mod search;
+#[path = "provider/tasks.rs"]
+mod tasks;
 #[path = "provider/tools.rs"]
 mod tools;
 
@@ -73,7 +79,10 @@ struct State {
     asked: HashMap<String, mpsc::Sender<String>>,
     next_id: u32,
     deaf: bool,
+    passing: passing::Heard,
+    tasks: Vec<tasks::Task>,
     log_level: Option<String>,
+    private: private::Private,
     subscribed: Vec<String>,
     /// Ids of requests of the modern era that are not answered yet.
     modern: HashSet<String>,
@@ -127,11 +136,14 @@ impl Server {
         if self.options.refuse_envelope && params.contains("io.modelcontextprotocol") {
             return self.error(id, -32600, "this connection serves the handshake protocol era");
         }
-        if self.in_modern_era(id, method, params, &value) {
+        if self.in_modern_era(id, method, params, &value) || tasks::serves(self, id, method, &value) {
             return;
         }
         let result = match method {
-            "initialize" => return self.initialize(id, &value),
+            "initialize" => {
+                self.greeted(params);
+                return self.initialize(id, &value);
+            }
             "ping" => json!({}),
             "tools/list" => match catalogue::tools(&self.lock().tools, &self.options, &value) {
                 Ok(page) => page,
@@ -162,7 +174,7 @@ impl Server {
                 self.lock().log_level = value["level"].as_str().map(str::to_owned);
                 json!({})
             }
-            _ => return self.error(id, -32601, "method not found"),
+            _ => return passing::vendor(self, id, method, params),
         };
         self.answer(id, &result.to_string());
     }
@@ -178,24 +190,32 @@ impl Server {
         let version = VERSIONS.into_iter().find(|v| *v == offered).unwrap_or("2025-11-25");
         let result = json!({
             "protocolVersion": version,
-            "capabilities": {
+            "capabilities": tasks::capabilities(self, false, json!({
                 "tools": {"listChanged": true},
                 "resources": {"listChanged": true, "subscribe": true},
                 "prompts": {"listChanged": true},
                 "completions": {},
                 "logging": {}
-            },
+            })),
             "serverInfo": {"name": self.options.name, "version": self.options.version},
             "instructions": "a test provider"
         });
         self.answer(id, &result.to_string());
     }
 
-    fn notification(&self, method: &str, params: &str) {
+    fn notification(self: &Arc<Self>, method: &str, params: &str) {
+        self.lock().passing.notification(method, params);
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]
             id: &'a RawValue,
+        }
+        if method == "notifications/initialized" && self.options.ask_roots {
+            let asking = serde_json::json!({"ask": true, "method": "roots/list", "params": {}, "ms": 0});
+            self.private("later", &asking);
+        }
+        if method == "notifications/roots/list_changed" {
+            self.roots_changed();
         }
         if method == "notifications/cancelled"
             && let Ok(cancelled) = serde_json::from_str::<Cancelled<'_>>(params)

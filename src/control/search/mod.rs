@@ -16,7 +16,7 @@ use serde_json::json;
 pub use self::shelf::Shelf;
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
-    provider::{Item, Provider},
+    provider::{Client, Item, Provider},
     registry::Snapshot,
     wire::to_json,
 };
@@ -30,14 +30,14 @@ const MOST_SHELVES: usize = 4;
 const NOTHING: &[u8] = b"{\"tools\":[]";
 
 impl Control {
-    pub(super) async fn search(&self, search: Search) -> Outcome {
+    pub(super) async fn search(&self, search: Search, client: &Arc<dyn Client>) -> Outcome {
         if rank::wanted(&search.query).is_empty() {
             return super::arguments::refusal("\"query\" holds no word");
         }
         let within = self.registry.snapshot().config.server.list_timeout;
-        let missing = self.registry.learn_catalogues(within).await;
+        let missing = self.registry.learn_catalogues(client, within).await;
         let snapshot = self.registry.snapshot();
-        let (library, sources) = (self.library.clone(), sources(&snapshot));
+        let (library, sources) = (self.library.clone(), sources(&snapshot, &**client));
         let limit = search.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT) as usize;
         // Thousands of tools that nobody has looked through yet would hold up other calls.
         let searched = tokio::task::spawn_blocking(move || {
@@ -92,9 +92,9 @@ pub struct Source {
     pub items: Vec<Item>,
 }
 
-fn sources(snapshot: &Snapshot) -> Vec<Source> {
+fn sources(snapshot: &Snapshot, client: &dyn Client) -> Vec<Source> {
     let source = |provider: &Arc<Provider>| {
-        let catalogue = provider.catalogue()?;
+        let catalogue = provider.catalogue_for(client)?;
         let items = catalogue.tools.iter().filter(|item| provider.offers(&item.key)).cloned().collect();
         Some(Source { owner: provider.name.to_string(), about: provider.spec.description.clone(), items })
     };

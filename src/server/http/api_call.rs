@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use serde_json::{json, value::RawValue};
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Front, api,
@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     bridge,
-    provider::{Caller, Client, ClientFeature, ClientId, Relay},
+    provider::{Asked, Caller, Client, ClientFeature, ClientId, Era, Home, HomeKind, ListKinds, Relay},
     registry::{Address, Delivery, DeliveryError},
+    server::Session,
     wire::{self, Frame, shallow},
 };
 
@@ -52,10 +53,13 @@ pub(super) async fn call(
     let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "name").ok().flatten());
     let name_place = place.ok_or_else(|| bad("\"tool\" is missing"))?;
     // Nobody can be asked anything, and nobody reads what comes beside the answer.
-    let caller = Caller { client: Arc::new(Nobody), relay: Relay::new().0 };
+    let nobody = Nobody { id: Session::new(Default::default()).id(), over: CancellationToken::new() };
+    let _over = nobody.over.clone().drop_guard();
+    let caller = Caller { client: Arc::new(nobody), relay: Relay::new().0 };
     let to = Address::Tool { provider: provider.name.as_str(), tool: &tool };
     let registry = &front.state.gateway.registry;
-    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place, caller, timeout }).await {
+    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await
+    {
         Ok((answer, _)) => result(&answer),
         Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
         Err(error @ DeliveryError::Unknown { .. }) => {
@@ -80,17 +84,38 @@ fn result(answer: &Frame) -> Result<Response, Refusal> {
 }
 
 /// A caller that is no MCP client.
-struct Nobody;
+struct Nobody {
+    id: ClientId,
+    /// Fires with the end of its one call.
+    over: CancellationToken,
+}
 
 impl Client for Nobody {
     fn id(&self) -> ClientId {
-        // Sessions count from 1.
+        self.id
+    }
+
+    fn era(&self) -> Era {
+        Era::Legacy
+    }
+
+    fn tag(&self) -> u64 {
         0
     }
 
     fn name(&self) -> &str {
         ""
     }
+
+    fn home(&self) -> Home {
+        Home { id: self.id, kind: HomeKind::Call, over: self.over.clone() }
+    }
+
+    fn general(&self) -> Option<Relay> {
+        None
+    }
+
+    fn lists_changed(&self, _: ListKinds) {}
 
     fn has(&self, _: ClientFeature) -> bool {
         false
@@ -108,7 +133,9 @@ impl Client for Nobody {
         false
     }
 
-    fn ask(&self, _: &Frame, _: &Relay) -> oneshot::Receiver<Frame> {
-        oneshot::channel().1
+    fn ask(&self, _: &Frame, _: &Relay) -> Asked {
+        Asked::new(0).0
     }
+
+    fn take_back(&self, _: u64, _: &Relay) {}
 }

@@ -9,6 +9,8 @@ mod api_call;
 mod api_config;
 mod api_follow;
 mod body;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
 mod health;
 mod mcp;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bridge::{BridgedCall, BridgedClient, STATE_PREFIX, Step},
-    provider::{Caller, Client as _, ClientFeature, Era, Listing, Relay},
+    provider::{Caller, Client, ClientFeature, Era, Listing, Relay},
     registry::Address,
     server::{
         Gateway, Session,
@@ -39,7 +39,7 @@ impl Gateway {
         let binding = binding(frame);
         let mut call = match field(frame, STATE) {
             // The upstream's own, if it is one that makes any.
-            Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(frame).await => {
+            Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(client, frame).await => {
                 self.begin_askable(client, frame)
             }
             None => self.begin_askable(client, frame),
@@ -73,7 +73,7 @@ impl Gateway {
     }
 
     /// Whether the upstream of a call speaks for itself in this era.
-    async fn may_be_upstreams(&self, frame: &Frame) -> bool {
+    async fn may_be_upstreams(&self, client: &Arc<Session>, frame: &Frame) -> bool {
         let (listing, key) = match frame.method() {
             "tools/call" => (Listing::Tools, "name"),
             "prompts/get" => (Listing::Prompts, "name"),
@@ -82,16 +82,18 @@ impl Gateway {
         let Some(name) = field(frame, key).and_then(|place| shallow::string(frame.bytes(), place)) else {
             return false;
         };
-        let Ok(route) = self.registry.route(Address::Listed(listing, &name)).await else { return false };
+        let client = client.clone() as Arc<dyn Client>;
+        let Ok(route) = self.registry.route(Address::Listed(listing, &name), &client).await else { return false };
         // Known for certain only while it lives; one that does not start says so to the call.
-        route.provider.be_ready().await.is_err() || route.provider.era() == Era::Modern
+        route.provider.be_ready_for(&client).await.is_err() || route.provider.era() == Era::Modern
     }
 
     fn begin_askable(self: &Arc<Self>, client: &Arc<Session>, frame: &Frame) -> BridgedCall {
         let (bridged, asks) = BridgedClient::new(client.clone());
         let (relay, messages) = Relay::new();
-        let (gateway, frame) = (self.clone(), frame.clone());
+        let (gateway, frame, over) = (self.clone(), frame.clone(), client.over_with_call());
         let call = async move {
+            let _over = over;
             let answer = gateway.deliver_named(&frame, Caller { client: bridged, relay }).await;
             answer.unwrap_or_else(|refusal| refusal.answer(&frame))
         };
@@ -117,8 +119,12 @@ fn binding(frame: &Frame) -> [u8; 32] {
     hash.update(frame.method());
     for key in ["name", "uri", "arguments"] {
         hash.update([0]);
-        let value = field(frame, key).and_then(|place| serde_json::from_slice::<Value>(frame.text(place)).ok());
-        hash.update(value.map(|value| sorted(&value)).unwrap_or_default());
+        let Some(place) = field(frame, key) else { continue };
+        match serde_json::from_slice::<Value>(frame.text(place)) {
+            Ok(value) => hash.update(sorted(&value)),
+            // JSON that no `Value` holds (1e400, a lone surrogate): the same in one spelling only.
+            Err(_) => hash.update(frame.text(place)),
+        }
     }
     hash.finalize().into()
 }
@@ -134,5 +140,27 @@ fn sorted(value: &Value) -> String {
         }
         Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
         plain => plain.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(arguments: &str) -> [u8; 32] {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{arguments}}}}}"#
+        );
+        binding(&Frame::parse(text.into()).unwrap())
+    }
+
+    #[test]
+    fn a_state_is_bound_to_the_arguments_however_they_are_spelled() {
+        assert_eq!(bound(r#"{"a":1,"b":"x"}"#), bound(r#"{ "b":"\u0078", "a":1 }"#));
+        assert_ne!(bound(r#"{"a":1}"#), bound(r#"{"a":2}"#));
+        // Also to those that serde_json cannot hold.
+        for odd in ["1e400", r#""\ud800""#] {
+            assert_ne!(bound(&format!(r#"{{"a":{odd},"to":"me"}}"#)), bound(&format!(r#"{{"a":{odd},"to":"you"}}"#)));
+        }
     }
 }

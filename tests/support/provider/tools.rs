@@ -56,6 +56,12 @@ pub fn call(server: &Arc<Server>, id: &str, params: &str) {
         silent: crate::modern::silent(params),
         name: call.name,
     };
+    if crate::passing::serves(&job.server, &job.id, &job.name, &job.raw) {
+        return;
+    }
+    if job.name == "call" {
+        return job.text(params);
+    }
     match job.name.as_str() {
         "sleep" | "progress" | "elicit" | "sample" | "roots" => drop(thread::spawn(move || job.slow())),
         _ => job.quick(),
@@ -164,6 +170,9 @@ impl Job {
             "rpc_error" => {
                 let code = self.arguments["code"].as_i64().and_then(|c| i32::try_from(c).ok()).unwrap_or(-32000);
                 self.server.error(&self.id, code, self.string("message"));
+            }
+            private if crate::private::TOOLS.contains(&private) => {
+                self.text(&self.server.private(private, &self.arguments));
             }
             extra
                 if self.server.lock().tools.iter().any(|t| t == extra)
