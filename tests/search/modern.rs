@@ -127,3 +127,25 @@ fn both_eras_on_one_stdio_stream_each_by_its_own_name() {
     assert!(names(&gateway.client.request("tools/list", unnamed)).contains(&"a__echo"));
     gateway.stop();
 }
+
+/// What depends on who asks is nobody else's to keep.
+#[test]
+fn where_clients_list_different_tools_no_list_of_tools_is_public() {
+    for (rules, scope) in [("", "public"), (RULES, "private")] {
+        // A remembered catalogue has no hints.
+        let home = Home::new();
+        let a = home.provider("a", &["--era", "modern", "--ttl-ms", "60000", "--cache-scope", "public"], "");
+        let (gateway, address) = Gateway::over_http_with(&home, &a, &server(rules));
+        let list = ask(address, "somebody", "tools/list", json!({}))["result"].take();
+        assert_eq!(list["cacheScope"], scope, "{rules}");
+        assert!(list["ttlMs"].as_u64().unwrap() > 0);
+        assert_eq!(ask(address, "somebody", "prompts/list", json!({}))["result"]["cacheScope"], "public");
+        let three = |_| ask(address, "claude-ai", "tools/list", json!({})).to_string();
+        if !rules.is_empty() {
+            // The same bytes, so nothing in it counts down.
+            assert_eq!(three(1), three(2));
+            assert!(three(3).contains("\"ttlMs\":0"));
+        }
+        gateway.stop();
+    }
+}
