@@ -59,7 +59,7 @@ codes! {
     HEADER = "HGR0307", Partly, "a bad HTTP header";
     ENV_NAME = "HGR0308", Partly, "a bad environment variable";
     TLS_FILE = "HGR0309", No, "a TLS file that cannot be read or is not what it should be";
-    GLOB = "HGR0310", Partly, "a bad pattern of tool names";
+    GLOB = "HGR0310", Partly, "a bad pattern of names";
     ADDRESS = "HGR0311", Partly, "a bad host, address or origin";
     BAD_TEXT = "HGR0312", Partly, "a text that is empty or has characters it cannot have";
     MEMORY = "HGR0313", Partly, "a bad amount of memory";
@@ -67,6 +67,7 @@ codes! {
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
     CAPABILITY = "HGR0317", Partly, "no kernel capability";
+    RULE_ORDER = "HGR0330", No, "a rule for clients that another one hides";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";

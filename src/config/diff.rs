@@ -200,6 +200,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
         host,
         port,
         tool_prefix,
+        expose,
         protocol,
         allowed_hosts,
         allowed_origins,
@@ -210,6 +211,8 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
     out.restart("server.host", host, &new.host);
     out.restart("server.port", port, &new.port);
     out.live("server.tool_prefix", tool_prefix, &new.tool_prefix);
+    out.live("server.expose", &expose.others, &new.expose.others);
+    out.live("server.clients", &expose.clients, &new.expose.clients);
     out.live("server.protocol", protocol, &new.protocol);
     out.live("server.allowed_hosts", allowed_hosts, &new.allowed_hosts);
     out.live("server.allowed_origins", allowed_origins, &new.allowed_origins);

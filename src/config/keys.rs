@@ -86,8 +86,6 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("file", "groups", "", "groups of providers come in a later version"),
     ("file", "catalog", "", "the provider catalogue comes in a later version"),
     ("file", "discovery", "", "provider discovery comes in a later version"),
-    ("server", "expose", "search", "only `direct` is there so far"),
-    ("server", "expose", "both", "only `direct` is there so far"),
 ];
 
 /// What to say when the thing is of a later version.
@@ -140,6 +138,7 @@ const GLOB: Shape = Shape::Text(&rules::GLOB);
 const ENV: Shape = Shape::Map { keys: &rules::ENV_NAME, of: &Shape::Scalar(&rules::NO_NUL), nullable: true };
 const HEADERS: Shape =
     Shape::Map { keys: &rules::HEADER_NAME, of: &Shape::Scalar(&rules::HEADER_VALUE), nullable: true };
+const EXPOSE: Shape = Shape::Choice(&[word("direct"), word("search"), word("both")]);
 const PROTOCOL: Shape = Shape::Choice(&[word("auto"), word("legacy"), word("2026-07-28")]);
 
 pub(super) static FILE: Section = Section {
@@ -364,9 +363,15 @@ static SERVER: Section = Section {
         ),
         key(
             "expose",
-            Shape::Choice(&[word("direct"), word("search"), word("both")]),
+            EXPOSE,
             "\"direct\"",
-            "How upstream tools are offered: `direct` = listed one by one.",
+            "How the providers' tools are offered: `direct` = listed one by one; `search` = through `hangar_search_tools`, `hangar_tools` and `hangar_call`, which are all that is listed; `both` = both.",
+        ),
+        key(
+            "clients",
+            list(&Shape::Fields(&CLIENT)),
+            "[]",
+            "Clients that get them otherwise than `expose` says; the first entry that fits counts.",
         ),
         key("protocol", PROTOCOL, "\"auto\"", "Which revisions of MCP are spoken to clients."),
         key(
@@ -390,6 +395,22 @@ static SERVER: Section = Section {
             "10",
             "Longest one listing waits for providers whose tools are not known yet.",
         ),
+    ],
+};
+
+static CLIENT: Section = Section {
+    id: "clients",
+    about: "Clients of one kind, and how they get the providers' tools.",
+    selector: None,
+    keys: &[
+        key(
+            "match",
+            GLOB,
+            "",
+            "A pattern of the name that a client gives itself (`clientInfo.name`); case does not matter.",
+        )
+        .need(&[""]),
+        key("expose", EXPOSE, "", "The same as `server.expose`.").need(&[""]),
     ],
 };
 
@@ -434,7 +455,7 @@ static DAEMON: Section = Section {
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP, &DAEMON];
+    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &CLIENT, &LOGGING, &CLEANUP, &DAEMON];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CleanupSettings, DaemonSettings};
+use super::{CleanupSettings, DaemonSettings, ExposeSettings};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -278,6 +278,7 @@ pub struct ServerSettings {
     pub host: String,
     pub port: u16,
     pub tool_prefix: ToolPrefix,
+    pub expose: ExposeSettings,
     pub protocol: Protocol,
     /// Further values of the Host header that are accepted, `name` or `name:port`.
     pub allowed_hosts: Vec<String>,
@@ -297,6 +298,7 @@ impl Default for ServerSettings {
             host: "127.0.0.1".into(),
             port: 8000,
             tool_prefix: ToolPrefix::Always,
+            expose: ExposeSettings::default(),
             protocol: Protocol::Auto,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -88,6 +88,15 @@ impl Names {
 pub struct Search {
     pub query: String,
     pub limit: Option<u32>,
+    /// The input schemas too.
+    pub schemas: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tools {
+    pub provider: String,
+    pub tools: Option<Names>,
 }
 
 #[derive(Deserialize)]

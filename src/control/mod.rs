@@ -4,10 +4,11 @@
 
 mod arguments;
 mod batch;
+mod describe;
 mod outcome;
 mod progress;
 mod providers;
-mod search;
+pub mod search;
 mod server_info;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -36,6 +37,7 @@ pub struct Control {
     telemetry: Arc<Telemetry>,
     about: Arc<About>,
     items: Vec<Item>,
+    library: Arc<search::Library>,
 }
 
 impl Control {
@@ -45,7 +47,7 @@ impl Control {
         telemetry: Arc<Telemetry>,
         about: Arc<About>,
     ) -> Arc<Self> {
-        Arc::new(Self { registry, reload, telemetry, about, items: items() })
+        Arc::new(Self { registry, reload, telemetry, about, items: items(), library: Default::default() })
     }
 
     /// `Ok(None)`: no such tool; `Err`: the arguments do not fit it.
@@ -59,7 +61,7 @@ impl Control {
             "hangar_details" => self.details(&arguments.read()?, &caller.client),
             "hangar_server_info" => self.server_info().await,
             "hangar_metrics" => self.metrics(&arguments.read()?),
-            "hangar_tools" => self.tools(&arguments.read()?, &caller.client).await,
+            "hangar_tools" => self.tools(arguments.read()?, &caller.client).await,
             "hangar_start" => {
                 let client = caller.client.clone();
                 self.start(&arguments.read()?, &client, Progress::wanted(&arguments, caller)).await

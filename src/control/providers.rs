@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Control,
-    arguments::{Filter, One, Warm},
+    arguments::{Filter, One, Tools, Warm},
+    describe,
     outcome::Outcome,
     progress::Progress,
 };
@@ -15,7 +16,6 @@ use crate::{
     provider::{CallError, Client, Provider},
     registry::view,
     telemetry::StopReason,
-    wire::shallow,
 };
 
 /// Log lines in `hangar_details`.
@@ -47,8 +47,8 @@ impl Control {
         }
     }
 
-    pub(super) async fn tools(&self, one: &One, client: &Arc<dyn Client>) -> Outcome {
-        let provider = match self.find(&one.provider) {
+    pub(super) async fn tools(&self, wanted: Tools, client: &Arc<dyn Client>) -> Outcome {
+        let provider = match self.find(&wanted.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
         };
@@ -64,11 +64,7 @@ impl Control {
                 json!({"provider": provider.name}),
             );
         };
-        let tools: Vec<&[u8]> =
-            catalogue.tools.iter().filter(|item| provider.offers(&item.key)).map(|item| &item.raw[..]).collect();
-        let name = shallow::quote(provider.name.as_str());
-        let parts = [b"{\"provider\":", name.as_slice(), b",\"tools\":[", &tools.join(&b","[..]), b"]}"];
-        Outcome::raw(parts.concat(), false)
+        describe::describe(provider.name.as_str(), &catalogue, |tool| provider.offers(tool), wanted.tools)
     }
 
     pub(super) async fn start(&self, one: &One, client: &Arc<dyn Client>, mut progress: Option<Progress>) -> Outcome {

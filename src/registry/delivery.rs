@@ -7,7 +7,7 @@ use std::{
 
 use super::{DeliveryError, Registry, Route, names};
 use crate::{
-    config::ToolPrefix,
+    config::{Expose, ToolPrefix},
     provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
@@ -238,7 +238,8 @@ impl Registry {
     fn unknown(&self, listing: Listing, name: &str) -> DeliveryError {
         let index = self.index();
         let own = self.own_tools().map(|own| own.items()).filter(|_| listing == Listing::Tools).unwrap_or_default();
-        let own = own.iter().map(|item| &*item.key).filter(|own| self.own_tool(own).is_some());
+        let exposures = self.exposures();
+        let own = own.iter().map(|item| &*item.key).filter(|own| exposures.offers(own, Expose::Direct));
         let known = index.list(listing).routes.keys().map(|known| &**known).chain(own);
         let rated = known.map(|known| (strsim::jaro_winkler(known, name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.85);

@@ -27,6 +27,8 @@ pub struct Route {
 pub struct Merged {
     /// A raw JSON array.
     pub array: Bytes,
+    /// Where in it the gateway's own end.
+    own: usize,
     pub routes: HashMap<Box<str>, Route>,
     pub count: usize,
 }
@@ -100,6 +102,14 @@ impl Index {
     }
 }
 
+impl Merged {
+    /// The elements of `array` that are providers', with their commas.
+    pub fn upstream(&self) -> &[u8] {
+        let elements = self.array.get(self.own..self.array.len().saturating_sub(1)).unwrap_or_default();
+        elements.strip_prefix(b",").unwrap_or(elements)
+    }
+}
+
 fn merge(
     listing: Listing,
     prefix: ToolPrefix,
@@ -126,6 +136,7 @@ fn merge(
         merged.count += 1;
     };
     own.iter().for_each(|item| put(&item.raw, &mut array));
+    let own_end = array.len();
     for Entry { provider, item } in entries {
         let provider_name = provider.name.as_str();
         let flat = match listing {
@@ -150,6 +161,7 @@ fn merge(
     array.push(b']');
     array.shrink_to_fit();
     merged.array = array.into();
+    merged.own = own_end;
     for (name, providers) in taken.into_iter().filter(|(_, owners)| owners.len() > 1) {
         collisions.push(Collision { list: listing.field(), name: name.to_owned(), providers });
     }

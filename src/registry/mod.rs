@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod delivery;
+mod exposure;
 mod freshness;
 mod index;
 pub mod names;
@@ -21,13 +22,14 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
+pub use exposure::{Exposures, TRIO};
 pub use freshness::Freshness;
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Client, Globs, Ground, Item, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Client, Ground, Item, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -42,6 +44,7 @@ pub struct Snapshot {
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
+    exposures: ArcSwap<Exposures>,
     made: Mutex<VecDeque<per_client::Made>>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
@@ -61,9 +64,11 @@ impl Registry {
         let empty =
             Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
         let index = Index::build(&empty, CatalogueNews::default(), &[], Provider::catalogue);
+        let exposures = Exposures::of(&empty);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
+            exposures: ArcSwap::from_pointee(exposures),
             made: Mutex::default(),
             slots: Slots::default(),
             ground,
@@ -101,13 +106,6 @@ impl Registry {
         self.current.store(Arc::new(next));
     }
 
-    /// Whether `name` is one of the gateway's own tools, and one that `server.control_tools` lets through.
-    pub fn own_tool(&self, name: &str) -> Option<&Arc<dyn OwnTools>> {
-        let own = self.own_tools.get()?;
-        let known = own.items().iter().any(|item| item.key == name);
-        (known && Globs::new(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
-    }
-
     /// What all upstreams are to log from now on: those that live now, and those that start later.
     pub fn set_log_level(&self, level: &'static str) {
         self.ground.log_level.send_replace(Some(level));
@@ -140,11 +138,11 @@ impl Registry {
         fresh
     }
 
-    /// The gateway's own tools that are offered.
+    /// The gateway's own tools that any client is offered.
     fn own_items(&self, snapshot: &Snapshot) -> Vec<Item> {
-        let allow = Globs::new(&snapshot.config.server.control_tools);
+        let exposures = Exposures::of(snapshot);
         let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
-        own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect()
+        own.iter().filter(|item| exposures.reserves(&item.key)).cloned().collect()
     }
 
     /// Starts every provider whose catalogue is not known, for `client`, and waits for all of them, for `within` at most: one

@@ -103,6 +103,10 @@ impl Client for Nobody {
         0
     }
 
+    fn name(&self) -> &str {
+        ""
+    }
+
     fn home(&self) -> Home {
         Home { id: self.id, kind: HomeKind::Call, over: self.over.clone() }
     }

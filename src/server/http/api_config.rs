@@ -43,6 +43,10 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "host": server.host,
             "port": server.port,
             "tool_prefix": match server.tool_prefix { ToolPrefix::Always => "always", ToolPrefix::Never => "never" },
+            "expose": server.expose.others.as_str(),
+            "clients": server.expose.clients.iter().map(|rule| {
+                json!({"match": rule.pattern, "expose": rule.expose.as_str()})
+            }).collect::<Vec<_>>(),
             "protocol": match server.protocol {
                 Protocol::Auto => "auto",
                 Protocol::Legacy => "legacy",
