@@ -125,6 +125,15 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
             out.line(format!("  {} {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
+    for (key, word, colour) in [
+        ("groups_added", "added", Colour::Green),
+        ("groups_removed", "removed", Colour::Red),
+        ("groups_updated", "updated", Colour::Yellow),
+    ] {
+        for name in names(report, key) {
+            out.line(format!("  {} group {name}", out.paint(&format!("{word:<9}"), colour)))?;
+        }
+    }
     for key in names(report, "settings_updated") {
         out.line(format!("  {} {key}", out.paint(&format!("{:<9}", "setting"), Colour::Yellow)))?;
     }
@@ -159,8 +168,12 @@ fn remarks(out: &mut Out, report: &Value) -> anyhow::Result<()> {
 
 /// Whether the gateway runs something else than the file says.
 fn differs(report: &Value) -> bool {
-    ["providers_added", "providers_removed", "providers_updated", "settings_updated", "restart_required"]
+    let providers = ["providers_added", "providers_removed", "providers_updated"];
+    let groups = ["groups_added", "groups_removed", "groups_updated"];
+    providers
         .iter()
+        .chain(&groups)
+        .chain(&["settings_updated", "restart_required"])
         .any(|key| !names(report, key).is_empty())
 }
 

@@ -41,6 +41,9 @@ impl Control {
     }
 
     pub(super) async fn tools(&self, one: &One) -> Outcome {
+        if let Some(group) = self.registry.group(&one.provider) {
+            return self.group_tools(&group).await;
+        }
         let provider = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
@@ -150,6 +153,10 @@ impl Control {
     pub(super) fn find(&self, name: &str) -> Result<Arc<Provider>, Outcome> {
         self.registry.provider(name).ok_or_else(|| {
             let help = self.registry.closest_provider(name).map(|name| format!("; did you mean \"{name}\"?"));
+            let help = match self.registry.group(name) {
+                Some(_) => Some("; it is a group, see hangar_group_list".to_owned()),
+                None => help,
+            };
             let message = format!("there is no provider \"{name}\"{}", help.unwrap_or_default());
             let known: Vec<_> = self.registry.snapshot().providers.keys().map(ToString::to_string).collect();
             Outcome::error("unknown_provider", message, json!({"provider": name, "known": known}))

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
     provider::{Item, Provider},
-    registry::names,
+    registry::{Snapshot, names},
     wire::{shallow, to_json},
 };
 
@@ -24,12 +24,11 @@ impl Control {
         let missing = self.registry.learn_catalogues(within).await;
         let snapshot = self.registry.snapshot();
         let mut found = Vec::new();
-        for provider in snapshot.providers.values() {
-            let Some(catalogue) = provider.catalogue() else { continue };
-            for item in catalogue.tools.iter().filter(|item| provider.offers(&item.key)) {
-                let score = score(&words, provider.name.as_str(), item);
+        for (owner, tools) in owners(&snapshot) {
+            for item in tools {
+                let score = score(&words, &owner, &item);
                 if score > 0 {
-                    found.push((score, entry(provider, item)));
+                    found.push((score, entry(&owner, &item)));
                 }
             }
         }
@@ -48,12 +47,25 @@ impl Control {
     }
 }
 
+/// Groups, and the providers that none of them hides, with what they offer.
+fn owners(snapshot: &Snapshot) -> Vec<(String, Vec<Item>)> {
+    let offered = |provider: &Provider| -> Vec<Item> {
+        let catalogue = provider.catalogue();
+        let tools = catalogue.iter().flat_map(|catalogue| &catalogue.tools);
+        tools.filter(|item| provider.offers(&item.key)).cloned().collect()
+    };
+    let seen = snapshot.providers.values().filter(|provider| !snapshot.config.hides(provider.name.as_str()));
+    let mut all: Vec<_> = seen.map(|provider| (provider.name.to_string(), offered(provider))).collect();
+    all.extend(snapshot.groups.values().map(|group| (group.name.to_string(), group.tools(&snapshot.providers))));
+    all
+}
+
 /// `{provider, tool, name, description, inputSchema}`; the schema as the upstream wrote it.
-fn entry(provider: &Provider, item: &Item) -> Vec<u8> {
+fn entry(owner: &str, item: &Item) -> Vec<u8> {
     let head = json!({
-        "provider": provider.name,
+        "provider": owner,
         "tool": item.key,
-        "name": names::flat(provider.name.as_str(), &item.key),
+        "name": names::flat(owner, &item.key),
         "description": item.text_field("description"),
     });
     let mut out = to_json(&head);

@@ -1,11 +1,16 @@
-//! From a name to an answer: route, lease, forward. A provider that is retired in between is looked up again.
+//! From a name to an answer: route, lease, forward. A provider that is retired in between is looked up again, and of a group
+//! another member is taken as long as nothing was sent.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{DeliveryError, Registry, Route, names};
+use super::{
+    DeliveryError, Registry, Route,
+    groups::{Errand, Group, Pinned, Seat, wrapped},
+    names,
+};
 use crate::{
     config::ToolPrefix,
     provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
@@ -25,7 +30,7 @@ const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"
 pub enum Address<'a> {
     /// A name as clients see it.
     Listed(Listing, &'a str),
-    /// A provider by its name and a tool by the upstream's own.
+    /// A provider, or group, by its name and a tool by the upstream's own.
     Tool { provider: &'a str, tool: &'a str },
 }
 
@@ -45,35 +50,63 @@ impl Registry {
     pub async fn deliver(&self, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
         let began = Instant::now();
         let mut lookups = LOOKUPS;
+        let mut errand = Errand::default();
         loop {
-            lookups -= 1;
-            let route = self.route(delivery.to).await?;
+            let mut route = self.route(delivery.to).await?;
+            let seat = self.seat(&mut route, delivery.frame, &mut errand)?;
             let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
-            let outcome = self.attempt(&delivery, &route).await;
+            let outcome = self.attempt(&delivery, &route, seat.as_ref()).await;
             unfinished.over = true;
             drop(unfinished);
-            match outcome {
-                // Nothing was sent: the name may lead somewhere else by now.
-                Err((CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. }, false))
-                    if lookups > 0 => {}
-                // It died a moment ago; not a byte was sent.
-                Err((CallError::Transport { error: TransportError::Closed, .. }, false)) if lookups > 0 => {
-                    route.provider.closed_is_seen().await;
-                }
+            let (error, sent) = match outcome {
                 Ok(answer) => {
                     self.account(&delivery, &route, answer_outcome(&answer), began);
+                    let Some(seat) = seat else { return Ok((answer, route)) };
+                    let answer = wrapped(answer, seat.member());
+                    errand.answered(seat);
                     return Ok((answer, route));
                 }
-                Err((error, _)) => {
+                Err(failed) => failed,
+            };
+            if errand.failed(seat, &error, !sent, delivery.timeout.is_some()) {
+                continue;
+            }
+            match error {
+                // Nothing was sent: the name may lead somewhere else by now.
+                CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. } if !sent && lookups > 1 => {}
+                // It died a moment ago; not a byte was sent.
+                CallError::Transport { error: TransportError::Closed, .. } if !sent && lookups > 1 => {
+                    route.provider.closed_is_seen().await;
+                }
+                error => {
                     self.account(&delivery, &route, error.outcome(), began);
                     return Err(error.into());
                 }
             }
+            lookups -= 1;
         }
     }
 
+    /// Of a group: the member whose turn it is, which the route leads to from then on.
+    fn seat(&self, route: &mut Route, frame: &Frame, errand: &mut Errand) -> Result<Option<Seat>, DeliveryError> {
+        let Some(group) = &route.group else { return Ok(None) };
+        let snapshot = self.snapshot();
+        let taken = match Pinned::of(frame) {
+            Some(pinned) => group.take_again(&snapshot.providers, pinned, errand),
+            None => group.take(&snapshot.providers, &route.name, errand),
+        };
+        let (provider, seat) = taken?;
+        route.provider = provider;
+        Ok(Some(seat))
+    }
+
     /// The `bool` of an error: something was sent.
-    async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
+    async fn attempt(
+        &self,
+        delivery: &Delivery<'_>,
+        route: &Route,
+        seat: Option<&Seat>,
+    ) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
         let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
         let (frame, name) = (delivery.frame, &*route.name);
@@ -82,6 +115,12 @@ impl Registry {
         }
         let mut edits = Splice::new();
         edits.replace(delivery.name_place, shallow::quote(name));
+        if let Some(seat) = seat {
+            seat.leased(&route.provider);
+            for (place, with) in &seat.edits {
+                edits.replace(*place, with);
+            }
+        }
         let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
         let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
@@ -127,7 +166,12 @@ impl Registry {
             && let Some(provider) = self.provider(provider)
             && (listing != Listing::Tools || provider.offers(own))
         {
-            return Ok(Route { provider, name: own.into() });
+            return Ok(Route { provider, name: own.into(), group: None });
+        }
+        if let (Listing::Tools, Some((owner, own))) = (listing, split)
+            && let Some(group) = self.group(owner)
+        {
+            return self.group_route(group, own);
         }
         let snapshot = self.snapshot();
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
@@ -145,7 +189,16 @@ impl Registry {
         if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
             return None;
         }
-        let provider = self.provider(names::split(name)?.0).filter(|provider| provider.catalogue().is_none())?;
+        let owner = names::split(name)?.0;
+        if let Some(group) = self.group(owner) {
+            let snapshot = self.snapshot();
+            if group.providers(&snapshot.providers).all(|member| member.catalogue().is_some()) {
+                return None;
+            }
+            self.learn_catalogues(snapshot.config.server.list_timeout).await;
+            return self.index().route(listing, name).cloned();
+        }
+        let provider = self.provider(owner).filter(|provider| provider.catalogue().is_none())?;
         // One that does not start says so to the call itself.
         let _ = provider.be_ready().await;
         self.index().route(listing, name).cloned()
@@ -153,15 +206,43 @@ impl Registry {
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {
         match self.provider(provider) {
-            Some(found) if found.offers(tool) => Ok(Route { provider: found, name: tool.into() }),
+            Some(found) if found.offers(tool) => Ok(Route { provider: found, name: tool.into(), group: None }),
             Some(_) => {
                 let name = format!("{provider}{}{tool}", names::SEPARATOR);
                 Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
             }
             None => {
+                if let Some(group) = self.group(provider) {
+                    return self.group_route(group, tool);
+                }
                 let help = self.closest_provider(provider).map(|name| name.to_string());
                 Err(DeliveryError::Unknown { kind: "provider", name: provider.to_owned(), help })
             }
+        }
+    }
+
+    /// Until a member is taken the route leads to the first that has the tool, or may have it.
+    fn group_route(&self, group: Arc<Group>, tool: &str) -> Result<Route, DeliveryError> {
+        let snapshot = self.snapshot();
+        let (mut may, mut any) = (None, false);
+        for provider in group.providers(&snapshot.providers) {
+            any = true;
+            if !provider.offers(tool) {
+                continue;
+            }
+            if provider.catalogue().is_some_and(|catalogue| catalogue.tool(tool).is_some()) {
+                let provider = provider.clone();
+                return Ok(Route { provider, name: tool.into(), group: Some(group.clone()) });
+            }
+            may = may.or(Some(provider.clone()));
+        }
+        match may {
+            Some(provider) => Ok(Route { provider, name: tool.into(), group: Some(group) }),
+            None if any => {
+                let name = format!("{}{}{tool}", group.name, names::SEPARATOR);
+                Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
+            }
+            None => Err(group.without_members(&snapshot.providers).into()),
         }
     }
 
@@ -181,7 +262,7 @@ impl Registry {
         let provider = only(&|c| c.resources.iter().any(|item| item.key == name))
             .or_else(|| only(&|c| c.templates.iter().any(|item| names::expands(&item.key, name))))
             .or_else(|| only(&|c| c.hello.has(&["resources"])))?;
-        Some(Route { provider, name: name.into() })
+        Some(Route { provider, name: name.into(), group: None })
     }
 
     /// What `provider` itself calls the resource that clients know as `uri`; `None`: it is another provider's.

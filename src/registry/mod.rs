@@ -3,6 +3,7 @@
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
 mod delivery;
+pub mod groups;
 mod index;
 pub mod names;
 mod own;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
+pub use groups::{Group, NoMember};
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
@@ -33,6 +35,7 @@ pub struct Snapshot {
     pub sha256: String,
     pub config: Arc<Config>,
     pub providers: BTreeMap<ProviderName, Arc<Provider>>,
+    pub groups: BTreeMap<ProviderName, Arc<Group>>,
 }
 
 pub struct Registry {
@@ -53,8 +56,13 @@ pub struct Missing {
 impl Registry {
     /// The empty gateway, generation 0.
     pub fn new(ground: Arc<Ground>) -> Arc<Self> {
-        let empty =
-            Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
+        let empty = Snapshot {
+            generation: 0,
+            sha256: String::new(),
+            config: Arc::default(),
+            providers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
         let index = Index::build(&empty, CatalogueNews::default(), &[]);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
@@ -81,6 +89,10 @@ impl Registry {
 
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         self.current.load().providers.get(name).cloned()
+    }
+
+    pub fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.current.load().groups.get(name).cloned()
     }
 
     /// Puts `next` in force: one store. Only the reloader calls it.
@@ -159,10 +171,14 @@ impl Registry {
         missing.collect()
     }
 
-    /// For errors about a name that is not there: the closest provider name.
+    /// For errors about a name that is not there: the closest name of a provider or group.
     pub fn closest_provider(&self, name: &str) -> Option<ProviderName> {
         let snapshot = self.current.load();
-        let rated = snapshot.providers.keys().map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
+        let rated = snapshot
+            .providers
+            .keys()
+            .chain(snapshot.groups.keys())
+            .map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (best.0 > 0.8).then(|| best.1.clone())
     }
@@ -175,4 +191,6 @@ pub enum DeliveryError {
     Unknown { kind: &'static str, name: String, help: Option<String> },
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Group(#[from] NoMember),
 }

@@ -1,0 +1,40 @@
+//! `hangar_group_list`, `hangar_group_rebalance`, and the tools of a group.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Control, arguments::OneGroup, outcome::Outcome};
+use crate::{
+    registry::{Group, groups},
+    wire::shallow,
+};
+
+impl Control {
+    pub(super) fn group_list(&self) -> Outcome {
+        let groups = groups::list(&self.registry.snapshot());
+        Outcome::ok(&json!({"groups": groups, "count": groups.len()}))
+    }
+
+    pub(super) async fn group_rebalance(&self, one: &OneGroup) -> Outcome {
+        let snapshot = self.registry.snapshot();
+        let Some(group) = snapshot.groups.get(one.group.as_str()) else {
+            let known: Vec<_> = snapshot.groups.keys().collect();
+            let name: String = one.group.chars().take(100).collect();
+            let message = format!("there is no group \"{name}\"");
+            return Outcome::error("unknown_group", message, json!({"group": name, "known": known}));
+        };
+        Outcome::ok(&group.rebalanced(&snapshot.providers).await)
+    }
+
+    /// As the members wrote them. Those that were never seen are started, as for a listing.
+    pub(super) async fn group_tools(&self, group: &Arc<Group>) -> Outcome {
+        let within = self.registry.snapshot().config.server.list_timeout;
+        self.registry.learn_catalogues(within).await;
+        let tools = group.tools(&self.registry.snapshot().providers);
+        let tools: Vec<&[u8]> = tools.iter().map(|item| &item.raw[..]).collect();
+        let name = shallow::quote(group.name.as_str());
+        let parts = [b"{\"provider\":", name.as_slice(), b",\"tools\":[", &tools.join(&b","[..]), b"]}"];
+        Outcome::raw(parts.concat(), false)
+    }
+}
