@@ -24,7 +24,7 @@ pub(super) struct Limits {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
+pub(super) enum BreakerState {
     Closed,
     /// Refuses for so long.
     Open(Duration),
@@ -33,7 +33,7 @@ pub enum BreakerState {
 
 /// How a call ended, as far as a breaker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Answered,
     Failed,
     /// Says nothing about who was called: given up, refused for a limit, taken out of service.
@@ -103,7 +103,7 @@ impl Breaker {
 }
 
 impl BreakerState {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open(_) => "open",

@@ -8,7 +8,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Core, Group, Verdict, breaker::BreakerState, refusal::Why, standing::Standing};
+use super::{
+    Core, Group,
+    breaker::{BreakerState, Verdict},
+    refusal::Why,
+    standing::Standing,
+};
 use crate::{
     provider::{CallError, Provider},
     telemetry::Event,

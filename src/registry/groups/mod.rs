@@ -9,6 +9,7 @@ mod breaker;
 mod choice;
 mod errand;
 mod refusal;
+mod route;
 mod standing;
 mod sticky;
 mod view;
@@ -19,17 +20,19 @@ use std::{
     time::Instant,
 };
 
-pub use breaker::{BreakerState, Verdict};
-pub(super) use errand::{Errand, Seat};
+pub(super) use self::{
+    errand::{Errand, Seat},
+    sticky::wrapped,
+};
 pub use refusal::{MemberTold, NoMember, Why};
 pub use sticky::is_of_a_member;
-pub(super) use sticky::{Pinned, wrapped};
 pub use view::{list, spec};
 
 use self::{
     breaker::{Breaker, Limits},
     choice::{Candidate, Memory},
     standing::Standing,
+    sticky::Pinned,
 };
 use crate::{
     config::{GroupMember, GroupSpec, ProviderName},

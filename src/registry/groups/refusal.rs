@@ -19,7 +19,7 @@ pub struct NoMember {
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Why {
-    #[error("has {healthy} healthy members of {of} and needs {wanted} (min_healthy)")]
+    #[error("has {healthy} of {of} members healthy and needs {wanted} (min_healthy)")]
     TooFew { healthy: usize, of: usize, wanted: u32 },
     #[error(
         "takes no calls{}: {failures} in a row got no answer (circuit_breaker)",

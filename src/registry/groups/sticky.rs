@@ -80,7 +80,9 @@ mod tests {
         let Pinned { member, edits } = Pinned::of(&request).unwrap();
         assert_eq!(member, "a-b");
         let mut splice = Splice::new();
-        edits.into_iter().for_each(|(place, with)| drop(splice.replace(place, with)));
+        for (place, with) in edits {
+            splice.replace(place, with);
+        }
         (String::from_utf8(state).unwrap(), String::from_utf8(splice.apply(request.bytes())).unwrap())
     }
 
