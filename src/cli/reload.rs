@@ -116,12 +116,7 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         ("providers_updated", "updated", Colour::Yellow),
     ] {
         for name in names(report, key) {
-            let fields: Vec<_> = report
-                .pointer(&format!("/changed_fields/{name}"))
-                .and_then(Value::as_array)
-                .map(|fields| fields.iter().filter_map(Value::as_str).collect())
-                .unwrap_or_default();
-            let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };
+            let fields = fields(report, name);
             out.line(format!("  {} {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
@@ -131,7 +126,8 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         ("groups_updated", "updated", Colour::Yellow),
     ] {
         for name in names(report, key) {
-            out.line(format!("  {} group {name}", out.paint(&format!("{word:<9}"), colour)))?;
+            let fields = fields(report, name);
+            out.line(format!("  {} group {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
     for key in names(report, "settings_updated") {
@@ -144,6 +140,16 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         out.line(format!("  draining  {}", draining.join(", ")))?;
     }
     Ok(())
+}
+
+/// ` (env, idle_ttl_s)`: the keys that differ.
+fn fields(report: &Value, name: &str) -> String {
+    let fields: Vec<_> = report
+        .pointer(&format!("/changed_fields/{name}"))
+        .and_then(Value::as_array)
+        .map(|fields| fields.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) }
 }
 
 /// What the `.env` file brought, also when that is nothing. A gateway without one has nothing to tell.

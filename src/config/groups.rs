@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Config, ConfigDiff, ProviderName, codes,
-    fields::{Fields, Item, Value},
+    fields::{Fields, Value},
     hints,
     load::Load,
     raw::At,
@@ -114,14 +114,13 @@ impl GroupSpec {
 
 /// Members are held against the names in the file, also of providers that have problems of their own.
 pub(super) fn groups(load: &mut Load<'_>, file: &Fields) -> Groups {
-    let providers = file.map("providers");
     let mut out = Groups::new();
     let outer = load.enter("groups");
     for (name, at, item) in file.map("groups") {
         let (Value::Fields(fields), Some(name)) = (&item.value, ProviderName::new(name)) else { continue };
         let mark = load.enter(name.as_str());
         name_is_free(load, &name, *at, file);
-        out.insert(name, Arc::new(group(load, fields, providers)));
+        out.insert(name, Arc::new(group(load, fields, file)));
         load.leave(mark);
     }
     load.leave(outer);
@@ -144,8 +143,8 @@ fn name_is_free(load: &mut Load<'_>, name: &ProviderName, at: At, file: &Fields)
     }
 }
 
-fn group(load: &mut Load<'_>, fields: &Fields, providers: &[(String, At, Item)]) -> GroupSpec {
-    let members = members(load, fields, providers);
+fn group(load: &mut Load<'_>, fields: &Fields, file: &Fields) -> GroupSpec {
+    let members = members(load, fields, file);
     let min_healthy = count(fields, "min_healthy", 1);
     let typed = fields.list("members").len();
     if let Some(item) = fields.get("min_healthy")
@@ -176,7 +175,8 @@ fn group(load: &mut Load<'_>, fields: &Fields, providers: &[(String, At, Item)])
     }
 }
 
-fn members(load: &mut Load<'_>, fields: &Fields, providers: &[(String, At, Item)]) -> Vec<GroupMember> {
+fn members(load: &mut Load<'_>, fields: &Fields, file: &Fields) -> Vec<GroupMember> {
+    let (providers, groups) = (file.map("providers"), file.map("groups"));
     let mut out: Vec<(GroupMember, At)> = Vec::new();
     let mark = load.enter("members");
     for (index, item) in fields.list("members").iter().enumerate() {
@@ -187,7 +187,10 @@ fn members(load: &mut Load<'_>, fields: &Fields, providers: &[(String, At, Item)
         if !providers.iter().any(|(known, ..)| *known == id.text) {
             let meant = hints::nearest(&id.text, providers.iter().map(|(known, ..)| known.as_str()));
             let help = meant.map(|meant| format!("did you mean `{meant}`?"));
-            let help = help.or_else(|| Some("a member is the name of a provider of this file".to_owned()));
+            let help = match groups.iter().any(|(group, ..)| *group == id.text) {
+                true => Some("a group cannot be a member".to_owned()),
+                false => help.or_else(|| Some("a member is the name of a provider of this file".to_owned())),
+            };
             let what = if id.typed {
                 format!("there is no provider \"{}\"", id.text)
             } else {

@@ -27,6 +27,12 @@ impl Control {
         Outcome::ok(&group.rebalanced(&snapshot.providers).await)
     }
 
+    /// As far as it is not started: an error only when no member is.
+    pub(super) async fn group_start(&self, group: &Arc<Group>) -> Outcome {
+        let view = group.started(&self.registry.snapshot().providers).await;
+        if view["healthy"] == 0 { Outcome::failed_with(&view) } else { Outcome::ok(&view) }
+    }
+
     /// As the members wrote them. Those that were never seen are started, as for a listing.
     pub(super) async fn group_tools(&self, group: &Arc<Group>) -> Outcome {
         let within = self.registry.snapshot().config.server.list_timeout;

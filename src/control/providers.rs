@@ -68,6 +68,9 @@ impl Control {
     }
 
     pub(super) async fn start(&self, one: &One, mut progress: Option<Progress>) -> Outcome {
+        if let Some(group) = self.registry.group(&one.provider) {
+            return self.group_start(&group).await;
+        }
         let provider = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,

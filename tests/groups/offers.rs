@@ -119,12 +119,17 @@ fn http_tells_of_groups_and_calls_them() {
         (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
     };
     let json_of = |path: &str| -> Value { serde_json::from_str(&get(path).1).unwrap() };
+    let tools = json_of("/api/providers/workers/tools");
+    assert_eq!((&tools["provider"], &tools["known"]), (&json!("workers"), &json!(true)));
+    assert!(tools["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "echo"), "{tools}");
     let list = json_of("/api/groups");
     assert_eq!((&list["count"], &list["groups"][0]["group"]), (&json!(1), &json!("workers")), "{list}");
     assert_eq!(json_of("/api/groups/workers")["calls"], 1);
     assert_eq!(get("/api/groups/nobody").0, 404);
     assert_eq!(json_of("/api/config")["groups"]["workers"]["strategy"], "round_robin");
     assert_eq!(json_of("/api/status")["groups"], 1);
+    let (status, body) = http.post("/api/providers/workers/start", &json!({}));
+    assert!(status == 200 && body.contains("\"not_started\":[{\"cause\":\"provider \\\"b\\\""), "{status} {body}");
     let (status, body) = http.post("/api/groups/workers/rebalance", &json!({}));
     assert!(status == 200 && body.contains("still_out"), "{status} {body}");
     let metrics = get("/metrics").1;

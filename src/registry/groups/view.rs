@@ -74,6 +74,18 @@ impl Group {
         counts
     }
 
+    /// Starts every member in service. Gives the view, and `not_started` (`{id, cause}`).
+    pub async fn started(&self, all: &Providers) -> Value {
+        let starts = self.providers(all).map(|provider| async move {
+            let error = provider.start().await.err()?;
+            Some(json!({"id": provider.name, "cause": error.to_string()}))
+        });
+        let not_started: Vec<_> = join_all(starts).await.into_iter().flatten().collect();
+        let mut view = self.view(all);
+        view["not_started"] = json!(not_started);
+        view
+    }
+
     /// Starts, and asks for a sign of life, every member that is out of turn; those that give one are back in, and turns begin
     /// anew. Gives the view, `recovered` (names) and `still_out` (`{id, cause}`).
     pub async fn rebalanced(&self, all: &Providers) -> Value {

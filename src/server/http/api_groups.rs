@@ -9,8 +9,17 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Front, api::ok, object::Object, parts::Step, refusal::Refusal};
-use crate::registry::{Snapshot, groups};
+use super::{
+    Front,
+    api::ok,
+    object::Object,
+    parts::Step,
+    refusal::{Refusal, json_response},
+};
+use crate::{
+    registry::{Group, Snapshot, groups},
+    wire::shallow,
+};
 
 pub(super) async fn groups(State(front): State<Arc<Front>>) -> Response {
     let groups = groups::list(&front.state.gateway.registry.snapshot());
@@ -33,6 +42,34 @@ pub(super) async fn rebalance(
     let snapshot = front.state.gateway.registry.snapshot();
     let group = snapshot.groups.get(&*name).ok_or_else(|| unknown(&snapshot, &name))?;
     Ok(ok(&group.rebalanced(&snapshot.providers).await))
+}
+
+/// Every member in service.
+pub(super) async fn start(front: &Front, name: &str, request: Request) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    Object::receive(&head.headers, body, &[]).await?;
+    let snapshot = front.state.gateway.registry.snapshot();
+    let group = snapshot.groups.get(name).ok_or_else(|| unknown(&snapshot, name))?;
+    Ok(ok(&group.started(&snapshot.providers).await))
+}
+
+/// As the members wrote them. Those that were never seen are not started for it.
+pub(super) fn tools(front: &Front, group: &Group) -> Response {
+    let snapshot = front.state.gateway.registry.snapshot();
+    let tools = group.tools(&snapshot.providers);
+    let known = group.providers(&snapshot.providers).any(|member| member.catalogue().is_some());
+    let tools: Vec<&[u8]> = tools.iter().map(|item| &item.raw[..]).collect();
+    let (name, known) = (shallow::quote(group.name.as_str()), known.to_string());
+    let parts = [
+        b"{\"provider\":",
+        name.as_slice(),
+        b",\"known\":",
+        known.as_bytes(),
+        b",\"tools\":[",
+        &tools.join(&b","[..]),
+        b"]}",
+    ];
+    json_response(StatusCode::OK, parts.concat().into())
 }
 
 fn unknown(snapshot: &Snapshot, name: &str) -> Refusal {
