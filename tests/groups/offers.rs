@@ -129,7 +129,7 @@ fn http_tells_of_groups_and_calls_them() {
     assert_eq!(json_of("/api/config")["groups"]["workers"]["strategy"], "round_robin");
     assert_eq!(json_of("/api/status")["groups"], 1);
     let (status, body) = http.post("/api/providers/workers/start", &json!({}));
-    assert!(status == 200 && body.contains("\"not_started\":[{\"cause\":\"provider \\\"b\\\""), "{status} {body}");
+    assert!(status == 200 && body.contains("\"not_started\":[{\"id\":\"b\""), "{status} {body}");
     let (status, body) = http.post("/api/groups/workers/rebalance", &json!({}));
     assert!(status == 200 && body.contains("still_out"), "{status} {body}");
     let metrics = get("/metrics").1;

@@ -149,3 +149,33 @@ fn a_refused_group_moves_nothing() {
     assert_eq!(turns(&gateway, 3), "bab");
     gateway.stop();
 }
+
+#[test]
+fn reloads_of_members_cost_a_group_no_call() {
+    let home = Home::new();
+    let of = |version: usize| {
+        let version = version.to_string();
+        members(&home, &[("a", &["--version", &version], ""), ("b", &[], ""), ("c", &[], "")])
+            + &workers("strategy: least_connections, members: [{id: a}, {id: b}, {id: c}]")
+    };
+    let gateway = Gateway::start(&home, &of(0));
+    assert_eq!(turns(&gateway, 3).len(), 3);
+    let before = [sent(&home, "a"), sent(&home, "b"), sent(&home, "c")];
+    let mut calls = Vec::new();
+    for round in 1..=12 {
+        calls.extend((0..25).map(|n| gateway.client.start_tool("workers__sleep", json!({"ms": n * 4}))));
+        assert_eq!(gateway.reload(&of(round))["providers_updated"], json!(["a"]));
+    }
+    let count = calls.len();
+    for call in calls {
+        let answer = call.wait();
+        assert_eq!(answer["result"]["content"][0]["text"], "slept", "{answer}");
+    }
+    let after = [sent(&home, "a"), sent(&home, "b"), sent(&home, "c")];
+    assert_eq!(after.iter().sum::<usize>() - before.iter().sum::<usize>(), count, "each was sent once");
+    let told = group(&gateway);
+    assert_eq!((&told["failed"], &told["refused"]), (&json!(0), &json!(0)), "{told}");
+    assert!(told["members"].as_array().unwrap().iter().all(|m| m["in_flight_of_group"] == 0), "{told}");
+    home.assert_never_two("a");
+    gateway.stop();
+}

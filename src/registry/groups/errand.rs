@@ -30,6 +30,8 @@ pub struct Errand {
     last: Verdict,
     /// Members that were tried, and what they said.
     tried: Vec<(String, CallError)>,
+    /// Members that went away under it: they may be up again, but others come first.
+    left: Vec<String>,
 }
 
 /// The group took the call.
@@ -65,6 +67,10 @@ impl Errand {
 
     pub(super) fn has_tried(&self, member: &str) -> bool {
         self.tried.iter().any(|(tried, _)| tried == member)
+    }
+
+    pub(super) fn has_left(&self, member: &str) -> bool {
+        self.left.iter().any(|left| left == member)
     }
 
     pub(super) fn tried(&self) -> &[(String, CallError)] {
@@ -120,8 +126,9 @@ impl Errand {
         let member = seat.member.clone();
         let died = matches!(error, CallError::Gone { .. });
         self.last = seat.end(verdict(error, unsent, own_timeout), passed_on, died);
-        if passed_on {
-            self.tried.push((member, error.clone()));
+        match passed_on {
+            true => self.tried.push((member, error.clone())),
+            false => self.left.push(member),
         }
         passed_on
     }
@@ -134,7 +141,7 @@ impl Errand {
 
 impl Default for Errand {
     fn default() -> Self {
-        Self { pass: None, last: Verdict::Neither, tried: Vec::new() }
+        Self { pass: None, last: Verdict::Neither, tried: Vec::new(), left: Vec::new() }
     }
 }
 

@@ -195,6 +195,7 @@ impl Group {
             if errand.has_tried(member.id.as_str()) || !provider.offers(tool) {
                 continue;
             }
+            let rank = if errand.has_left(member.id.as_str()) { u8::MAX } else { rank };
             let waiting = core.members.get(index).map_or(0, |member| member.waiting);
             let listed = provider.catalogue().is_none_or(|catalogue| catalogue.tool(tool).is_some());
             open.push((index, rank, listed, Candidate { index, load: load.in_flight + waiting }));
