@@ -150,6 +150,9 @@ impl Event {
             Self::CatalogueChanged { provider, tools, prompts, resources } => {
                 tracing::info!(provider, tools, prompts, resources, "catalogue_changed");
             }
+            Self::GroupBreakerChanged { group, member, from, to } if *to == "closed" => {
+                tracing::info!(group, member, from, to, "group_breaker_changed");
+            }
             Self::GroupBreakerChanged { group, member, from, to } => {
                 tracing::warn!(group, member, from, to, "group_breaker_changed");
             }

@@ -195,6 +195,7 @@ fn a_member_that_dies_has_failed_once_however_many_calls_it_takes_along() {
     }
     let a = member(&gateway, "a");
     assert_eq!((&a["failed"], &a["consecutive_failures"]), (&json!(5), &json!(1)), "{a}");
+    assert_eq!(group(&gateway)["failed"], 5);
     assert_eq!(who(&gateway), "a");
     gateway.stop();
 }

@@ -60,8 +60,10 @@ impl Breaker {
         self.state(now, limits) == BreakerState::HalfOpen && !self.trial
     }
 
-    pub(super) fn begin_trial(&mut self) {
+    /// `true`: none was answered since it opened.
+    pub(super) fn begin_trial(&mut self) -> bool {
         self.trial = true;
+        self.answered == 0
     }
 
     /// `trial`: of the call that ended. One that began before the breaker opened does not move it any more.

@@ -28,6 +28,8 @@ const WAITS: u64 = u64::MAX;
 pub struct Errand {
     pass: Option<Pass>,
     last: Verdict,
+    /// The last seat came to nothing.
+    unanswered: bool,
     /// Members that were tried, and what they said.
     tried: Vec<(String, CallError)>,
     /// Members that went away under it: they may be up again, but others come first.
@@ -58,7 +60,7 @@ pub struct Seat {
 impl Errand {
     /// It has a seat again: given up from now on, it says nothing.
     pub(super) fn is_under_way(&mut self) {
-        self.last = Verdict::Neither;
+        (self.last, self.unanswered) = (Verdict::Neither, false);
     }
 
     pub(super) fn is_admitted(&self) -> bool {
@@ -103,8 +105,7 @@ impl Errand {
             return Err(why);
         }
         let trial = core.breaker.state(now, group.limits()) == BreakerState::HalfOpen;
-        if trial {
-            core.breaker.begin_trial();
+        if trial && core.breaker.begin_trial() {
             told.push(group.changed(None, "open", "half_open"));
         }
         self.pass = Some(Pass { group: group.clone(), trial });
@@ -126,6 +127,7 @@ impl Errand {
         let member = seat.member.clone();
         let died = matches!(error, CallError::Gone { .. });
         self.last = seat.end(verdict(error, unsent, own_timeout), passed_on, died);
+        self.unanswered = true;
         match passed_on {
             true => self.tried.push((member, error.clone())),
             false => self.left.push(member),
@@ -141,25 +143,25 @@ impl Errand {
 
 impl Default for Errand {
     fn default() -> Self {
-        Self { pass: None, last: Verdict::Neither, tried: Vec::new(), left: Vec::new() }
+        Self { pass: None, last: Verdict::Neither, unanswered: false, tried: Vec::new(), left: Vec::new() }
     }
 }
 
 impl Drop for Errand {
     fn drop(&mut self) {
         if let Some(pass) = self.pass.take() {
-            pass.end(self.last);
+            pass.end(self.last, self.unanswered);
         }
     }
 }
 
 impl Pass {
-    fn end(&self, verdict: Verdict) {
+    fn end(&self, verdict: Verdict, unanswered: bool) {
         let (group, now) = (&self.group, Instant::now());
         let told = {
             let mut core = group.core();
             let before = core.breaker.state(now, group.limits());
-            core.counts.failed += u64::from(verdict == Verdict::Failed);
+            core.counts.failed += u64::from(unanswered);
             core.breaker.ended(verdict, self.trial, now, group.limits());
             let after = core.breaker.state(now, group.limits());
             (before.as_str() != after.as_str()).then(|| group.changed(None, before.as_str(), after.as_str()))
@@ -248,7 +250,9 @@ fn verdict(error: &CallError, unsent: bool, own_timeout: bool) -> Verdict {
         }
         CallError::Gone { .. } => Verdict::Failed,
         CallError::Timeout { .. } if !own_timeout => Verdict::Failed,
-        CallError::Transport { error: TransportError::Oversize { .. }, .. } => Verdict::Neither,
+        CallError::Transport { error: TransportError::Oversize { .. } | TransportError::Overloaded { .. }, .. } => {
+            Verdict::Neither
+        }
         CallError::Transport { .. } => Verdict::Failed,
         _ => Verdict::Neither,
     }

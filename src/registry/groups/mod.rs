@@ -126,7 +126,12 @@ impl Group {
                 errand.is_under_way();
                 Ok(taken)
             }
-            Err(why) => Err(self.refusal(why, all, errand)),
+            Err(why) => {
+                if matches!(why, Why::Exhausted) {
+                    self.core().counts.refused += 1;
+                }
+                Err(self.refusal(why, all, errand))
+            }
         }
     }
 
@@ -217,8 +222,7 @@ impl Group {
             member.calls += 1;
             member.waiting += 1;
             member.running += 1;
-            if trial {
-                member.breaker.begin_trial();
+            if trial && member.breaker.begin_trial() {
                 told.push(self.changed(Some(spec), "open", "half_open"));
             }
         }
