@@ -179,3 +179,17 @@ fn reloads_of_members_cost_a_group_no_call() {
     home.assert_never_two("a");
     gateway.stop();
 }
+
+#[test]
+fn a_call_that_a_reload_cuts_gets_one_error_and_is_not_repeated() {
+    let home = Home::new();
+    let gateway = start(&home, &["a", "b"], PAIR);
+    let call = gateway.client.start_tool("workers__sleep", json!({"ms": 9000}));
+    wait_in_flight(&gateway, "a", 1);
+    let next = config(&yaml(&home, &["b"], "members: [{id: b}]"), UNWATCHED);
+    gateway.reload_to(&next, json!({"graceful": false}));
+    let error = call.error();
+    assert!(error.contains("provider \"a\" was stopped (removed) while the call was in flight"), "{error}");
+    assert_eq!((sent(&home, "a"), sent(&home, "b")), (1, 0));
+    gateway.stop();
+}
