@@ -77,7 +77,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             catalogue_news: watch::Sender::default(),
             log_level: watch::Sender::default(),
-            started: mpsc::channel(1).0,
+            instances: mpsc::channel(1).0,
             updates: mpsc::channel(1).0,
         }));
         let (running, stop) = watch::channel(false);
@@ -171,7 +171,7 @@ fn planned(gateway: &Gateway, now: &Snapshot, loaded: &Loaded, diff: &config::Co
 fn index(c: &mut Criterion) {
     let gateway = Gateway::boot(&yaml(LISTED, 0, "a"), true);
     let snapshot = gateway.registry.snapshot();
-    let build = || Index::build(&snapshot, Default::default(), &[]);
+    let build = || Index::build(&snapshot, Default::default(), &[], hangar::provider::Provider::catalogue);
     assert_eq!(build().list(Listing::Tools).count, LISTED * TOOLS);
     c.bench_function("index of 100 providers with 20 tools each", |b| b.iter(build));
 }

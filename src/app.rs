@@ -256,7 +256,7 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let (lives, telemetry) = (state_dir.lives(), Telemetry::new());
     let life = lives.begin(&marker.generation);
     let (updates_in, updates) = mpsc::channel(UPDATES);
-    let (started_in, started) = mpsc::channel(UPDATES);
+    let (instances_in, instances) = mpsc::channel(UPDATES);
     let ground = Arc::new(Ground {
         marker: marker.clone(),
         telemetry: telemetry.clone(),
@@ -264,7 +264,7 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
         tasks: TaskTracker::new(),
         catalogue_news: watch::Sender::default(),
         log_level: Default::default(),
-        started: started_in,
+        instances: instances_in,
         updates: updates_in,
     });
     let registry = Registry::new(ground);
@@ -275,7 +275,7 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     tokio::spawn(reaper::reap_orphans());
     // Shims and engines take their time; they must not hold up the start.
     tokio::spawn(sweep::sweep(state_dir.sweep_lock(), lives, marker.clone()));
-    let news = News { updates, started };
+    let news = News { updates, instances };
     StartedCore { registry, reload, reloader, telemetry, news, marker, stop, life }
 }
 

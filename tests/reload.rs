@@ -461,6 +461,8 @@ fn p14_every_key_of_a_provider_that_changes_is_seen() {
         ("drain_timeout_s: 3", "drain_timeout_s"),
         ("protocol: legacy", "protocol"),
         ("tools: {deny: [x]}", "tools"),
+        ("sharing: session", "sharing"),
+        ("max_instances: 5", "max_instances"),
         ("stop: {grace_s: 2}", "stop"),
         ("enabled: false", "enabled"),
     ];

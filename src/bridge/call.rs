@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    provider::{Client, ClientFeature, ClientId, Relay},
+    provider::{Client, ClientFeature, ClientId, Home, ListKinds, Relay},
     wire::{self, Frame, Span, Splice, shallow},
 };
 
@@ -56,6 +56,18 @@ impl BridgedClient {
 impl Client for BridgedClient {
     fn id(&self) -> ClientId {
         self.client.id()
+    }
+
+    fn home(&self) -> Home {
+        self.client.home()
+    }
+
+    fn general(&self) -> Option<Relay> {
+        self.client.general()
+    }
+
+    fn lists_changed(&self, kinds: ListKinds) {
+        self.client.lists_changed(kinds);
     }
 
     fn has(&self, feature: ClientFeature) -> bool {

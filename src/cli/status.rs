@@ -90,12 +90,21 @@ fn providers(listing: &Value) -> Table {
             state,
             plain("mode"),
             plain("tools"),
-            plain("pid"),
+            (pid(provider), Colour::Plain),
             plain("calls_in_flight"),
             (shortened(&cell(provider, "last_error")), Colour::Red),
         ]);
     }
     table
+}
+
+/// Of many, how many.
+fn pid(provider: &Value) -> String {
+    match provider.get("instances").and_then(Value::as_array).map(Vec::len) {
+        None | Some(0) => cell(provider, "pid"),
+        Some(1) => "1 client".to_owned(),
+        Some(many) => format!("{many} clients"),
+    }
 }
 
 fn cell(provider: &Value, key: &str) -> String {

@@ -72,6 +72,7 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
         stop,
         protocol,
         sharing,
+        max_instances,
         tools,
         enabled,
     } = old;
@@ -88,6 +89,7 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
     names.field("stop", stop, &new.stop);
     names.field("protocol", protocol, &new.protocol);
     names.field("sharing", sharing, &new.sharing);
+    names.field("max_instances", max_instances, &new.max_instances);
     names.field("tools", tools, &new.tools);
     names.field("enabled", enabled, &new.enabled);
     names.0.sort_unstable();

@@ -88,7 +88,6 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("file", "discovery", "", "provider discovery comes in a later version"),
     ("server", "expose", "search", "only `direct` is there so far"),
     ("server", "expose", "both", "only `direct` is there so far"),
-    ("provider", "sharing", "session", "one instance per client session comes in a later version"),
 ];
 
 /// What to say when the thing is of a later version.
@@ -253,7 +252,13 @@ pub(super) static PROVIDER: Section = Section {
         key("drain_timeout_s", Shape::Seconds { min: 0.0 }, "30", "Longest a graceful stop waits for calls in flight."),
         key("stop", Shape::Fields(&STOP), "{}", "How patiently the provider's process is ended.").only(CHILD),
         key("protocol", PROTOCOL, "\"auto\"", "Which revisions of MCP are spoken to the provider."),
-        key("sharing", Shape::Choice(&[word("shared"), word("session")]), "\"shared\"", "Who shares an instance: `shared` = every client."),
+        key(
+            "sharing",
+            Shape::Choice(&[word("shared"), word("session")]),
+            "\"shared\"",
+            "Who shares an instance: `shared` = every client; `session` = each client session has one of its own.",
+        ),
+        key("max_instances", Shape::Whole { min: 1, max: MAX_COUNT }, "64", "With `sharing: session`: clients that may have an instance at the same time."),
         key("tools", Shape::Fields(&TOOLS), "{}", "Which of the provider's tools are offered."),
         key("enabled", Shape::Flag, "true", "`false` takes the provider out of service."),
     ],

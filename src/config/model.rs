@@ -50,6 +50,8 @@ pub struct ProviderSpec {
     pub stop: StopTimes,
     pub protocol: Protocol,
     pub sharing: Sharing,
+    /// Clients that may have an instance at the same time, with [`Sharing::Session`].
+    pub max_instances: u32,
     pub tools: ToolFilter,
     pub enabled: bool,
 }

@@ -90,6 +90,7 @@ fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Op
         stop: stop_times(load, fields),
         protocol: spoken(load, fields),
         sharing: if fields.word("sharing") == Some("session") { Sharing::Session } else { Sharing::Shared },
+        max_instances: count("max_instances", 64),
         tools: tools(load, fields),
         enabled,
     })

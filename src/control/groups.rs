@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Control, arguments::OneGroup, outcome::Outcome};
 use crate::{
+    provider::Client,
     registry::{Group, groups},
     wire::shallow,
 };
@@ -28,15 +29,15 @@ impl Control {
     }
 
     /// As far as it is not started: an error only when no member is.
-    pub(super) async fn group_start(&self, group: &Arc<Group>) -> Outcome {
-        let view = group.started(&self.registry.snapshot().providers).await;
+    pub(super) async fn group_start(&self, group: &Arc<Group>, client: &Arc<dyn Client>) -> Outcome {
+        let view = group.started(&self.registry.snapshot().providers, Some(client)).await;
         if view["healthy"] == 0 { Outcome::failed_with(&view) } else { Outcome::ok(&view) }
     }
 
     /// As the members wrote them. Those that were never seen are started, as for a listing.
-    pub(super) async fn group_tools(&self, group: &Arc<Group>) -> Outcome {
+    pub(super) async fn group_tools(&self, group: &Arc<Group>, client: &Arc<dyn Client>) -> Outcome {
         let within = self.registry.snapshot().config.server.list_timeout;
-        self.registry.learn_catalogues(within).await;
+        self.registry.learn_catalogues(client, within).await;
         let tools = group.tools(&self.registry.snapshot().providers);
         let tools: Vec<&[u8]> = tools.iter().map(|item| &item.raw[..]).collect();
         let name = shallow::quote(group.name.as_str());

@@ -57,15 +57,18 @@ impl Control {
         Ok(Some(match name {
             "hangar_list" => self.list(&arguments.read()?),
             "hangar_status" => self.status(),
-            "hangar_details" => self.details(&arguments.read()?),
+            "hangar_details" => self.details(&arguments.read()?, &caller.client),
             "hangar_server_info" => self.server_info().await,
             "hangar_metrics" => self.metrics(&arguments.read()?),
-            "hangar_tools" => self.tools(&arguments.read()?).await,
-            "hangar_start" => self.start(&arguments.read()?, Progress::wanted(&arguments, caller)).await,
-            "hangar_stop" => self.stop(&arguments.read()?).await,
-            "hangar_warm" => self.warm(arguments.read()?).await,
+            "hangar_tools" => self.tools(&arguments.read()?, &caller.client).await,
+            "hangar_start" => {
+                let client = caller.client.clone();
+                self.start(&arguments.read()?, &client, Progress::wanted(&arguments, caller)).await
+            }
+            "hangar_stop" => self.stop(&arguments.read()?, &caller.client).await,
+            "hangar_warm" => self.warm(arguments.read()?, &caller.client).await,
             "hangar_health" => self.health().await,
-            "hangar_search_tools" => self.search(arguments.read()?).await,
+            "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
             "hangar_group_list" => self.group_list(),
             "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,

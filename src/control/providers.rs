@@ -12,7 +12,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    provider::{CallError, Provider},
+    provider::{CallError, Client, Provider},
     registry::view,
     telemetry::StopReason,
     wire::shallow,
@@ -29,31 +29,38 @@ impl Control {
         Outcome::ok(&json!({"providers": providers, "count": providers.len()}))
     }
 
-    pub(super) fn details(&self, one: &One) -> Outcome {
+    pub(super) fn details(&self, one: &One, client: &Arc<dyn Client>) -> Outcome {
         match self.find(&one.provider) {
             Ok(provider) => {
                 let mut view = view::details(&provider);
-                view["log"] = json!(provider.output().tail(LOG_LINES));
+                // Not what instances of other clients write.
+                let own = provider.instances_of(client.home().id);
+                let output = match own.first() {
+                    Some(own) => own.output().tail(LOG_LINES),
+                    None if provider.is_per_client() => Vec::new(),
+                    None => provider.output().tail(LOG_LINES),
+                };
+                view["log"] = json!(output);
                 Outcome::ok(&view)
             }
             Err(outcome) => outcome,
         }
     }
 
-    pub(super) async fn tools(&self, one: &One) -> Outcome {
+    pub(super) async fn tools(&self, one: &One, client: &Arc<dyn Client>) -> Outcome {
         if let Some(group) = self.registry.group(&one.provider) {
-            return self.group_tools(&group).await;
+            return self.group_tools(&group, client).await;
         }
         let provider = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
         };
         if provider.catalogue().is_none()
-            && let Err(error) = provider.be_ready().await
+            && let Err(error) = provider.be_ready_for(client).await
         {
             return call_error(&error);
         }
-        let Some(catalogue) = provider.catalogue() else {
+        let Some(catalogue) = provider.catalogue_for(&**client) else {
             return Outcome::error(
                 "no_catalogue",
                 "the provider's tools are not known",
@@ -67,16 +74,20 @@ impl Control {
         Outcome::raw(parts.concat(), false)
     }
 
-    pub(super) async fn start(&self, one: &One, mut progress: Option<Progress>) -> Outcome {
+    pub(super) async fn start(&self, one: &One, client: &Arc<dyn Client>, mut progress: Option<Progress>) -> Outcome {
         if let Some(group) = self.registry.group(&one.provider) {
-            return self.group_start(&group).await;
+            return self.group_start(&group, client).await;
         }
-        let provider = match self.find(&one.provider) {
+        let whole = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
         };
+        let provider = match whole.lasting(client) {
+            Ok(provider) => provider,
+            Err(error) => return call_error(&error),
+        };
         let (mut pulls, mut before) = (provider.pulls.subscribe(), provider.pulls.subscribe());
-        let starting = provider.start();
+        let starting = whole.start_for(client);
         tokio::pin!(starting);
         let started = loop {
             tokio::select! {
@@ -91,22 +102,28 @@ impl Control {
             }
         };
         match started {
-            Ok(()) => Outcome::ok(&view::started(&provider, &mut before)),
+            Ok(()) => Outcome::ok(&view::started(&whole, &mut before)),
             Err(error) => call_error(&error),
         }
     }
 
-    pub(super) async fn stop(&self, one: &One) -> Outcome {
+    /// Of those that each client has: the caller's own.
+    pub(super) async fn stop(&self, one: &One, client: &Arc<dyn Client>) -> Outcome {
         match self.find(&one.provider) {
             Ok(provider) => {
-                provider.stop(StopReason::Requested, provider.spec.drain_timeout, false).await;
+                let own = match provider.is_per_client() {
+                    true => provider.instances_of(client.home().id),
+                    false => vec![provider.clone()],
+                };
+                let drain = provider.spec.drain_timeout;
+                join_all(own.iter().map(|own| own.stop(StopReason::Requested, drain, false))).await;
                 Outcome::ok(&view::summary(&provider))
             }
             Err(outcome) => outcome,
         }
     }
 
-    pub(super) async fn warm(&self, which: Warm) -> Outcome {
+    pub(super) async fn warm(&self, which: Warm, client: &Arc<dyn Client>) -> Outcome {
         let providers: Vec<_> = match which.providers {
             None => self.registry.snapshot().providers.values().cloned().collect(),
             Some(names) => {
@@ -117,7 +134,8 @@ impl Control {
                 }
             }
         };
-        let starts = join_all(providers.iter().map(|provider| provider.start())).await;
+        let starts = providers.iter().map(|provider| async move { provider.start_for(client).await });
+        let starts = join_all(starts).await;
         let failed = starts.iter().filter(|start| start.is_err()).count();
         let each: Vec<_> = providers
             .iter()
@@ -125,7 +143,7 @@ impl Control {
             .map(|(provider, start)| {
                 let error =
                     start.as_ref().err().map(|error| json!({"error": error.name(), "message": error.to_string()}));
-                json!({"provider": provider.name, "state": provider.state(), "success": start.is_ok(), "error": error})
+                json!({"provider": provider.name, "state": provider.whole().state, "success": start.is_ok(), "error": error})
             })
             .collect();
         let answer = json!({"providers": each, "started": each.len() - failed, "failed": failed});
@@ -136,7 +154,7 @@ impl Control {
         let snapshot = self.registry.snapshot();
         let probes = snapshot.providers.values().map(|provider| async move {
             let probe = provider.probe_now().await;
-            let mut view = json!({"provider": provider.name, "state": provider.state()});
+            let mut view = json!({"provider": provider.name, "state": provider.whole().state});
             match &probe {
                 None => {}
                 Some(Ok(took)) => view["answered_ms"] = json!(took.as_secs_f64() * 1e3),

@@ -1,12 +1,12 @@
 //! `hangar_search_tools`: tools of all providers by words, listed or not.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::json;
 
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
-    provider::{Item, Provider},
+    provider::{Client, Item, Provider},
     registry::{Snapshot, names},
     wire::{shallow, to_json},
 };
@@ -15,16 +15,16 @@ const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 50;
 
 impl Control {
-    pub(super) async fn search(&self, search: Search) -> Outcome {
+    pub(super) async fn search(&self, search: Search, client: &Arc<dyn Client>) -> Outcome {
         let words = words(&search.query);
         if words.is_empty() {
             return super::arguments::refusal("\"query\" holds no word");
         }
         let within = self.registry.snapshot().config.server.list_timeout;
-        let missing = self.registry.learn_catalogues(within).await;
+        let missing = self.registry.learn_catalogues(client, within).await;
         let snapshot = self.registry.snapshot();
         let mut found = Vec::new();
-        for (owner, tools) in owners(&snapshot) {
+        for (owner, tools) in owners(&snapshot, &**client) {
             for item in tools {
                 let score = score(&words, &owner, &item);
                 if score > 0 {
@@ -48,9 +48,9 @@ impl Control {
 }
 
 /// Groups, and the providers that none of them hides, with what they offer.
-fn owners(snapshot: &Snapshot) -> Vec<(String, Vec<Item>)> {
+fn owners(snapshot: &Snapshot, client: &dyn Client) -> Vec<(String, Vec<Item>)> {
     let offered = |provider: &Provider| -> Vec<Item> {
-        let catalogue = provider.catalogue();
+        let catalogue = provider.catalogue_for(client);
         let tools = catalogue.iter().flat_map(|catalogue| &catalogue.tools);
         tools.filter(|item| provider.offers(&item.key)).cloned().collect()
     };

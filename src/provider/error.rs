@@ -40,6 +40,15 @@ pub enum CallError {
     Timeout { provider: ProviderName, after: Duration },
     #[error("provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait")]
     Busy { provider: ProviderName, limit: u32, queued: usize },
+    #[error(
+        "provider \"{provider}\" has an instance for each client (sharing: session), and {limit} clients have one already \
+         (max_instances); one that is not used ends after idle_ttl_s, or with its client"
+    )]
+    Full { provider: ProviderName, limit: u32 },
+    #[error(
+        "provider \"{provider}\" serves each client by an instance of its own (sharing: session), and this client is gone"
+    )]
+    ClientGone { provider: ProviderName },
     /// It needs something of the client that it did not get.
     #[error("provider \"{provider}\" needs {what} of this client to answer the call, and {why}")]
     NoInput { provider: ProviderName, what: String, why: String },
@@ -58,6 +67,8 @@ impl CallError {
             Self::Cut { .. } => "provider_stopped",
             Self::Timeout { .. } => "timeout",
             Self::Busy { .. } => "provider_busy",
+            Self::Full { .. } => "too_many_instances",
+            Self::ClientGone { .. } => "client_gone",
             Self::NoInput { .. } => "input_not_given",
             Self::Transport { .. } => "transport_error",
         }
@@ -72,6 +83,8 @@ impl CallError {
             | Self::Cut { provider, .. }
             | Self::Timeout { provider, .. }
             | Self::Busy { provider, .. }
+            | Self::Full { provider, .. }
+            | Self::ClientGone { provider }
             | Self::NoInput { provider, .. }
             | Self::Transport { provider, .. } => provider,
         }
@@ -87,8 +100,8 @@ impl CallError {
     /// `client`: its doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
-            Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } => "internal",
-            Self::NoInput { .. } => "client",
+            Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } | Self::Full { .. } => "internal",
+            Self::NoInput { .. } | Self::ClientGone { .. } => "client",
             _ => "upstream",
         }
     }
@@ -107,6 +120,7 @@ impl CallError {
                 data["cause"] = json!(exit);
                 data["output"] = json!(output);
             }
+            Self::Full { limit, .. } => data["max_instances"] = json!(limit),
             Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),
             Self::Timeout { after, .. } => data["timeout_ms"] = json!(after.as_millis() as u64),
             Self::Transport { error: TransportError::Http { status, retry_after, .. }, .. } => {

@@ -47,13 +47,13 @@ impl HandshakeError {
 /// `initialize` and `notifications/initialized`.
 pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, HandshakeError> {
     const METHOD: &str = "initialize";
-    let params = json!({
-        "protocolVersion": LATEST_LEGACY,
-        "capabilities": {"sampling": {}, "elicitation": {}},
-        "clientInfo": {"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")},
-    });
-    let answer =
-        upstream.request_in(Era::Legacy, METHOD, params.to_string().as_bytes())?.quiet().answer(within).await?;
+    let info = json!({"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")}).to_string();
+    let version = shallow::quote(LATEST_LEGACY);
+    let capabilities = upstream.client_end.capabilities();
+    let fields: [(&str, &[u8]); 3] =
+        [("protocolVersion", &version), ("capabilities", &capabilities), ("clientInfo", info.as_bytes())];
+    let params = [b"{", shallow::members(&fields).as_slice(), b"}"].concat();
+    let answer = upstream.request_in(Era::Legacy, METHOD, &params)?.quiet().answer(within).await?;
     let result = result_of(&answer, METHOD)?;
     let field = |key| shallow::get(answer.bytes(), result, key).ok().flatten();
     let version = field("protocolVersion").and_then(|place| shallow::string(answer.bytes(), place));

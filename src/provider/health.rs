@@ -52,7 +52,9 @@ impl Provider {
         if hopeless {
             // It hangs: end it, so that the next call gets a fresh one. In its own task, because this one ends with it.
             let provider = self.clone();
-            self.ground.tasks.spawn(async move { provider.stop(StopReason::Unhealthy, Duration::ZERO, false).await });
+            self.ground
+                .tasks
+                .spawn(async move { provider.stop_one(StopReason::Unhealthy, Duration::ZERO, false).await });
         }
     }
 
@@ -64,12 +66,7 @@ impl Provider {
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
             for listing in Listing::ALL {
-                let kind = match listing {
-                    Listing::Tools => ListKind::Tools,
-                    Listing::Prompts => ListKind::Prompts,
-                    Listing::Resources | Listing::Templates => ListKind::Resources,
-                };
-                if !first.has(kind) {
+                if !first.has(ListKind::of(listing)) {
                     continue;
                 }
                 match handshake::list(&upstream, &next.hello, listing, self.spec.call_timeout).await {
@@ -90,9 +87,17 @@ impl Provider {
         }
     }
 
+    /// What its clients want to hear of.
+    pub(super) fn wanted_level(&self) -> Option<&'static str> {
+        match &self.owner {
+            Some(owner) => owner.client.as_ref()?.log_level(),
+            None => *self.ground.log_level.borrow(),
+        }
+    }
+
     /// Gives the level that there is, whether this upstream logs or not.
     pub(super) fn send_log_level(&self, upstream: &Arc<Upstream>, catalogue: &Catalogue) -> Option<&'static str> {
-        let level = (*self.ground.log_level.borrow())?;
+        let level = self.wanted_level()?;
         // A modern upstream hears it with each request.
         if upstream.era() == Era::Legacy
             && catalogue.hello.has(&["logging"])
@@ -106,6 +111,9 @@ impl Provider {
 
     /// A catalogue came in; tells upwards what changed and writes it down.
     pub(super) fn learned(&self, catalogue: Catalogue) {
+        if let Some(owner) = &self.owner {
+            return self.learned_alone(owner, catalogue);
+        }
         let known = self.catalogue.load_full();
         if known.as_deref() == Some(&catalogue) {
             return;
@@ -164,6 +172,16 @@ impl Provider {
 
     /// Asks the live instance whether it answers; the time it took.
     pub async fn probe_now(&self) -> Option<Result<Duration, CallError>> {
+        let own = futures_util::future::join_all(self.instances().iter().map(|own| own.probe_one())).await;
+        let probed = own.into_iter().chain([self.probe_one().await]).flatten();
+        // One that fails is what matters, else the slowest.
+        probed.reduce(|one, other| match (one, other) {
+            (Ok(one), Ok(other)) => Ok(one.max(other)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        })
+    }
+
+    async fn probe_one(&self) -> Option<Result<Duration, CallError>> {
         let upstream = self.live()?;
         let began = Instant::now();
         Some(probe(&upstream, PROBE_TIMEOUT).await.map(|()| began.elapsed()))

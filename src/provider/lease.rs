@@ -114,6 +114,9 @@ impl Provider {
     }
 
     pub(super) fn not_started(&self, core: &Core) -> CallError {
+        if let Some(limit) = core.last_failure.as_ref().and_then(|(_, failure)| failure.full) {
+            return CallError::Full { provider: self.name.clone(), limit };
+        }
         let (cause, output) = match &core.last_failure {
             Some((_, failure)) => (failure.cause.clone(), failure.output.clone()),
             None => ("it is not running".to_owned(), Vec::new()),
@@ -131,6 +134,7 @@ impl Provider {
         let provider = self.name.clone();
         match reason {
             Some(StopReason::Shutdown) => CallError::ShuttingDown { provider },
+            Some(StopReason::SessionEnded) => CallError::ClientGone { provider },
             _ => CallError::Retired { provider },
         }
     }

@@ -22,7 +22,7 @@ use super::{
     upstream::Ear,
 };
 use crate::{
-    config::Launch,
+    config::{Launch, Sharing},
     telemetry::{Event, StopReason},
     transport::{self, Close, Connection, Exit},
 };
@@ -81,6 +81,11 @@ impl Provider {
     /// From INITIALIZING until everything this instance held is free again.
     pub(super) async fn life(self: Arc<Self>, attempt: u64) {
         let Some(slot) = self.take_slot().await else { return self.start_failed(attempt, None) };
+        // Once its own predecessor is gone: a reload must not run out of room.
+        let room = match self.room() {
+            Ok(room) => room,
+            Err(most) => return self.start_refused(attempt, most),
+        };
         let started = Instant::now();
         let mut brought = self.bring_up(self.opening()).await;
         if brought.as_ref().is_err_and(|stillborn| stillborn.of_probe) {
@@ -111,7 +116,7 @@ impl Provider {
             }
         };
         // Whoever sees COLD and starts again must find the slot free, or at least no instance in it.
-        drop(slot);
+        drop((room, slot));
         if let Some((upstream, ended)) = ended {
             self.released(attempt, &upstream, ended);
         }
@@ -120,16 +125,17 @@ impl Provider {
     /// `None`: the start was called off while it waited.
     async fn take_slot(&self) -> Option<HeldSlot> {
         if std::mem::take(&mut self.core().beside) {
-            let slot = self.slot.clone();
+            let (slot, alone) = (self.slot.clone(), !self.is_per_client());
             // Takes its place in line now; ends with the instance, whether its turn came or not.
             let waiting = tokio::spawn(async move {
-                let _guard = slot.acquire().await;
+                let _guard = slot.acquire(alone).await;
                 pending::<()>().await
             });
             return Some(HeldSlot::InLine(AbortOnDropHandle::new(waiting)));
         }
+        let alone = self.spec.sharing == Sharing::Shared;
         tokio::select! {
-            slot = self.slot.acquire() => Some(HeldSlot::Mine(slot)),
+            slot = self.slot.acquire(alone) => Some(HeldSlot::Mine(slot)),
             () = self.called_off() => None,
         }
     }
@@ -150,8 +156,9 @@ impl Provider {
         }
         let limit = self.spec.startup_timeout;
         let deadline = tokio::time::Instant::now() + limit;
-        let news = Arc::new(UpstreamNews::new(self.name.clone(), self.ground.updates.clone()));
-        let upstream = Upstream::new(self.name.clone(), self.output.clone(), self.ground.telemetry.clone(), news);
+        let news = Arc::new(UpstreamNews::new(self.name.clone(), self.audience(), self.ground.updates.clone()));
+        let (output, telemetry) = (self.output.clone(), self.ground.telemetry.clone());
+        let upstream = Upstream::new(self.name.clone(), self.client_end(), output, telemetry, news);
         let ear = Arc::new(Ear(upstream.clone()));
         let born = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
         tokio::pin!(born);
@@ -161,7 +168,7 @@ impl Provider {
             () = self.called_off() => (None, false),
         };
         let Some(opened) = opened else {
-            let failure = wanted.then(|| Failure { cause: not_ready(limit), output: self.output.tail(TAIL) });
+            let failure = wanted.then(|| Failure::of(not_ready(limit), self.output.tail(TAIL)));
             let connection = self.half_open(born).await;
             return Err(Stillborn { failure, connection, of_probe: false });
         };
@@ -229,7 +236,7 @@ impl Provider {
     }
 
     fn stillborn(&self, cause: String, connection: Option<Connection>) -> Stillborn {
-        Stillborn { failure: Some(Failure { cause, output: self.output.tail(TAIL) }), connection, of_probe: false }
+        Stillborn { failure: Some(Failure::of(cause, self.output.tail(TAIL))), connection, of_probe: false }
     }
 
     fn ready(&self, upstream: &Arc<Upstream>, catalogue: Catalogue, took: Duration) {
@@ -249,9 +256,11 @@ impl Provider {
             }
         }
         // Said between the two: nobody else could tell an instance that did not live yet.
-        if told != *self.ground.log_level.borrow() {
+        if told != self.wanted_level() {
             self.tell_log_level();
         }
+        self.tell_changed_roots(upstream);
+        self.count_start();
         // A candidate is told of when it is in force.
         if self.in_force.load(Ordering::Relaxed) {
             self.tell_started();
@@ -266,7 +275,7 @@ impl Provider {
         core.order = None;
         let Some(failure) = failure else {
             let cause = "its start was called off by a stop".to_owned();
-            core.last_failure = Some((attempt, Failure { cause, output: Vec::new() }));
+            core.last_failure = Some((attempt, Failure::of(cause, Vec::new())));
             self.step(&mut core, StateEvent::StartFailed);
             return;
         };
@@ -327,6 +336,11 @@ impl Provider {
             if idle.is_zero() || core.in_flight != 0 || now < core.last_used + idle {
                 return None;
             }
+            // Its client has a question of it before it, outside of every call.
+            if core.upstream.as_ref().is_some_and(|upstream| upstream.is_asking()) {
+                core.last_used = now;
+                return None;
+            }
             self.step(&mut core, StateEvent::Stop);
             core.order = Some(StopOrder { reason: StopReason::Idle, given: now, deadline: now });
         }
@@ -362,7 +376,7 @@ impl Provider {
             if event == StateEvent::Gone {
                 let output = output.clone();
                 // One free restart: a server that died after it had worked is started again by the next call at once.
-                core.count_failure(attempt, Failure { cause: format!("it {exit}"), output }, 1);
+                core.count_failure(attempt, Failure::of(format!("it {exit}"), output), 1);
             }
             // A stop may have been ordered between the exit and now.
             let event = if core.state == ProviderState::Stopping { StateEvent::Released } else { event };
@@ -381,7 +395,7 @@ impl Provider {
 
     /// Ends the instance, if there is one: no new calls, those in flight have until `drain` is over, then the ladder.
     /// With `retire` no other one will ever be started. Resolves when everything is released.
-    pub async fn stop(self: &Arc<Self>, reason: StopReason, drain: Duration, retire: bool) {
+    pub(super) async fn stop_one(self: &Arc<Self>, reason: StopReason, drain: Duration, retire: bool) {
         let mut changes = self.state.subscribe();
         let attempt = self.order_stop(reason, drain, retire);
         if retire {
@@ -396,7 +410,7 @@ impl Provider {
     }
 
     /// The instance that is on its way down its ladder takes the last rungs at once.
-    pub fn hurry(&self) {
+    pub(super) fn hurry_one(&self) {
         if let Some(upstream) = &self.core().upstream {
             upstream.hurry();
         }

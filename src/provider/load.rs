@@ -20,9 +20,11 @@ pub struct Load {
 impl Provider {
     pub fn load(&self) -> Load {
         let full = self.permits.as_ref().is_some_and(|permits| permits.available_permits() == 0);
+        // Each client has its own: what they have in common is how much they do.
+        let others = self.instances().iter().map(|own| own.load().in_flight).sum::<usize>();
         let core = self.core();
         let resting = !core.state.serves();
         let retry_after = if resting { core.retry_after(Instant::now()) } else { None };
-        Load { state: core.state, in_flight: core.in_flight, full, starts: core.started, retry_after }
+        Load { state: core.state, in_flight: core.in_flight + others, full, starts: core.started, retry_after }
     }
 }

@@ -9,6 +9,8 @@ mod error;
 mod globs;
 mod handshake;
 mod health;
+mod home;
+mod instances;
 mod lease;
 mod life;
 mod listen;
@@ -39,15 +41,19 @@ pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;
 pub use handshake::{HandshakeError, LATEST_LEGACY, LEGACY_VERSIONS};
+pub use home::{Home, HomeKind};
+pub use instances::Instance;
 pub use lease::Lease;
 pub use load::Load;
 pub use marks::{Mark, marks};
 pub use memory::{CatalogueMemory, digest};
-pub use news::{ListKind, ListKinds, ResourceUpdate, UpstreamNews};
+pub use news::{Audience, ListKind, ListKinds, ResourceUpdate, UpstreamNews};
 pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use upstream::{InFlight, Outgoing, Upstream};
+
+use instances::{Instances, Owner};
 
 use crate::{
     config::{ProviderName, ProviderSpec},
@@ -66,10 +72,18 @@ pub struct Ground {
     pub catalogue_news: watch::Sender<CatalogueNews>,
     /// The least severity that any client wants to hear of; `None`: no client has said.
     pub log_level: watch::Sender<Option<&'static str>>,
-    /// Names of providers of which an instance has become ready, on their way to those who have to tell it something.
-    pub started: mpsc::Sender<ProviderName>,
+    /// What instances have come to, on its way to those who have to tell somebody.
+    pub instances: mpsc::Sender<InstanceNews>,
     /// `notifications/resources/updated`, on their way to subscribers.
     pub updates: mpsc::Sender<ResourceUpdate>,
+}
+
+#[derive(Debug, Clone)]
+pub enum InstanceNews {
+    /// It knows nothing of earlier ones' subscriptions. `home`: whose it is; `None`: everybody's.
+    Ready { provider: ProviderName, home: Option<ClientId> },
+    /// Lists of whoever is at home there are others now.
+    Lists { home: ClientId, kinds: ListKinds },
 }
 
 /// Counts the changes of each list over all providers.
@@ -88,8 +102,8 @@ pub struct Provider {
     pub spec: Arc<ProviderSpec>,
     /// Of `spec.launch`; names the remembered catalogue.
     digest: String,
-    allow: Globs,
-    deny: Globs,
+    allow: Arc<Globs>,
+    deny: Arc<Globs>,
     slot: Arc<Slot>,
     ground: Arc<Ground>,
     core: Mutex<Core>,
@@ -112,6 +126,10 @@ pub struct Provider {
     retirement: CancellationToken,
     /// The tasks that bring up, watch and end its instances.
     lives: TaskTracker,
+    /// Of clients, where each has its own.
+    instances: Option<Instances>,
+    /// Of an instance that is a client's own.
+    owner: Option<Owner>,
 }
 
 struct Core {
@@ -140,6 +158,8 @@ struct Core {
 pub struct Failure {
     pub cause: String,
     pub output: Vec<String>,
+    /// There is no room for it: as many clients have an instance as may have one.
+    pub full: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -170,10 +190,39 @@ impl Provider {
     pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
         let digest = digest(&spec);
         let catalogue = ground.memory.recall(&digest).filter(|known| known.fits(spec.protocol)).map(Arc::new);
+        let filter = [Globs::new(&spec.tools.allow), Globs::new(&spec.tools.deny)].map(Arc::new);
         Arc::new(Self {
+            instances: Instances::of(spec.sharing),
+            catalogue: ArcSwapOption::new(catalogue),
+            ..Self::blank(name, spec, digest, filter, slot, ground)
+        })
+    }
+
+    /// A client's own instance of `parent`, which is in force.
+    fn below(parent: &Self, slot: Arc<Slot>, owner: Owner) -> Arc<Self> {
+        let (name, spec, ground) = (parent.name.clone(), parent.spec.clone(), parent.ground.clone());
+        let filter = [parent.allow.clone(), parent.deny.clone()];
+        Arc::new(Self {
+            owner: Some(owner),
+            catalogue: ArcSwapOption::new(parent.catalogue()),
+            output: OutputRing::below(&parent.output),
+            in_force: AtomicBool::new(true),
+            ..Self::blank(name, spec, parent.digest.clone(), filter, slot, ground)
+        })
+    }
+
+    fn blank(
+        name: ProviderName,
+        spec: Arc<ProviderSpec>,
+        digest: String,
+        [allow, deny]: [Arc<Globs>; 2],
+        slot: Arc<Slot>,
+        ground: Arc<Ground>,
+    ) -> Self {
+        Self {
             permits: spec.max_concurrency.map(|n| Semaphore::new(n as usize)),
             queued: AtomicUsize::new(0),
-            catalogue: ArcSwapOption::new(catalogue),
+            catalogue: ArcSwapOption::empty(),
             output: Arc::default(),
             core: Mutex::new(Core::new()),
             state: watch::Sender::new(ProviderState::Cold),
@@ -183,14 +232,16 @@ impl Provider {
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
             lives: TaskTracker::new(),
-            allow: Globs::new(&spec.tools.allow),
-            deny: Globs::new(&spec.tools.deny),
+            instances: None,
+            owner: None,
+            allow,
+            deny,
             name,
             spec,
             digest,
             slot,
             ground,
-        })
+        }
     }
 
     /// Takes the place of an older generation with the same launch: it offers the same things until it is asked again.
@@ -208,7 +259,7 @@ impl Provider {
     /// Says that there is an instance which knows nothing of earlier ones' subscriptions.
     pub fn tell_started(&self) {
         // Full: more have started than anybody keeps up with; clients subscribe again when they miss something.
-        let _ = self.ground.started.try_send(self.name.clone());
+        let _ = self.ground.instances.try_send(InstanceNews::Ready { provider: self.name.clone(), home: self.home() });
     }
 
     /// From the live upstream, or remembered; `None`: never seen.
@@ -279,6 +330,12 @@ impl Provider {
                 false
             }
         }
+    }
+}
+
+impl Failure {
+    pub(super) fn of(cause: String, output: Vec<String>) -> Self {
+        Self { cause, output, full: None }
     }
 }
 

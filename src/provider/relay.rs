@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::{Home, ListKinds};
 use crate::wire::Frame;
 
 /// Messages that one call may have waiting for its client.
@@ -24,6 +25,15 @@ pub trait Client: Send + Sync + 'static {
     fn id(&self) -> ClientId;
 
     fn has(&self, feature: ClientFeature) -> bool;
+
+    /// What its own instances belong to.
+    fn home(&self) -> Home;
+
+    /// Its stream for what belongs to no call. `None`: there is none now, or never.
+    fn general(&self) -> Option<Relay>;
+
+    /// These lists are others now for this client, and no other.
+    fn lists_changed(&self, kinds: ListKinds);
 
     /// The features that it has, as it declared them: a raw JSON object.
     fn capabilities(&self) -> Bytes;
@@ -68,6 +78,10 @@ pub struct Caller {
 }
 
 impl Relay {
+    pub fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Resolves when nobody reads the call's stream any more.
     pub async fn closed(&self) {
         self.0.closed().await;

@@ -24,10 +24,12 @@ use crate::{
     wire::{self, Frame, Splice, shallow},
 };
 
+mod client_end;
 mod envelope;
 mod inbound;
 mod listening;
 
+pub(super) use client_end::ClientEnd;
 pub(super) use inbound::Ear;
 pub(super) use listening::{Heard, Listening};
 
@@ -40,6 +42,8 @@ pub struct Upstream {
     pub(super) listening: Listening,
     ids: AtomicU64,
     table: Mutex<Table>,
+    /// Who may be at the other end.
+    pub(super) client_end: ClientEnd,
     output: Arc<OutputRing>,
     telemetry: Arc<Telemetry>,
     pub news: Arc<UpstreamNews>,
@@ -90,6 +94,7 @@ pub struct Outgoing<'a> {
 impl Upstream {
     pub(super) fn new(
         provider: ProviderName,
+        client_end: ClientEnd,
         output: Arc<OutputRing>,
         telemetry: Arc<Telemetry>,
         news: Arc<UpstreamNews>,
@@ -101,6 +106,7 @@ impl Upstream {
             listening: Listening::default(),
             ids: AtomicU64::new(1),
             table: Mutex::default(),
+            client_end,
             output,
             telemetry,
             news,
@@ -268,6 +274,23 @@ impl Upstream {
         let calls = self.table().pending.drain().map(|(_, call)| call).collect();
         self.settled.notify_waiters();
         calls
+    }
+
+    /// Whether a client has a question of it to answer.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::Relaxed) > 0
+    }
+
+    /// Resolves when the connection is over.
+    async fn ended(&self) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if self.table().ended.is_some() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     /// Resolves when no call of `client` is in flight here.

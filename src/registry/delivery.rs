@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::ToolPrefix,
-    provider::{CallError, Caller, Era, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Client, Era, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -52,10 +52,18 @@ impl Registry {
         let mut lookups = LOOKUPS;
         let mut errand = Errand::default();
         loop {
-            let mut route = self.route(delivery.to).await?;
+            let mut route = self.route(delivery.to, &delivery.caller.client).await?;
             let seat = self.seat(&mut route, delivery.frame, &mut errand)?;
+            // Held as long as the call is.
+            let instance = route.provider.instance(&delivery.caller.client);
+            if let Ok(instance) = &instance {
+                route.provider = instance.provider.clone();
+            }
             let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
-            let outcome = self.attempt(&delivery, &route, seat.as_ref()).await;
+            let outcome = match &instance {
+                Ok(_) => self.attempt(&delivery, &route, seat.as_ref()).await,
+                Err(error) => Err((error.clone(), false)),
+            };
             unfinished.over = true;
             drop(unfinished);
             let (error, sent) = match outcome {
@@ -133,15 +141,15 @@ impl Registry {
     }
 
     /// Where an address leads now. With `tool_prefix: never` a provider that is not known yet may be the one.
-    pub async fn route(&self, to: Address<'_>) -> Result<Route, DeliveryError> {
+    pub async fn route(&self, to: Address<'_>, client: &Arc<dyn Client>) -> Result<Route, DeliveryError> {
         let (listing, name) = match to {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
             Address::Listed(listing, name) => (listing, name),
         };
-        if let Some(route) = self.index().route(listing, name) {
+        if let Some(route) = self.index_for(&**client).route(listing, name) {
             return Ok(route.clone());
         }
-        if let Some(route) = self.shortened(listing, name).await {
+        if let Some(route) = self.shortened(listing, name, client).await {
             return Ok(route);
         }
         let split = match listing {
@@ -163,8 +171,10 @@ impl Registry {
         let snapshot = self.snapshot();
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
         if may_be_plain {
-            self.learn_catalogues(snapshot.config.server.list_timeout).await;
-            if let Some(route) = self.index().route(listing, name).cloned().or_else(|| self.plain(listing, name)) {
+            self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
+            if let Some(route) =
+                self.index_for(&**client).route(listing, name).cloned().or_else(|| self.plain(listing, name))
+            {
                 return Ok(route);
             }
         }
@@ -172,7 +182,7 @@ impl Registry {
     }
 
     /// A name that may have been cut, of a provider whose lists are not known (any more): the list has to say what it was.
-    async fn shortened(&self, listing: Listing, name: &str) -> Option<Route> {
+    async fn shortened(&self, listing: Listing, name: &str, client: &Arc<dyn Client>) -> Option<Route> {
         if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
             return None;
         }
@@ -182,13 +192,13 @@ impl Registry {
             if group.providers(&snapshot.providers).all(|member| member.catalogue().is_some()) {
                 return None;
             }
-            self.learn_catalogues(snapshot.config.server.list_timeout).await;
-            return self.index().route(listing, name).cloned();
+            self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
+            return self.index_for(&**client).route(listing, name).cloned();
         }
         let provider = self.provider(owner).filter(|provider| provider.catalogue().is_none())?;
         // One that does not start says so to the call itself.
-        let _ = provider.be_ready().await;
-        self.index().route(listing, name).cloned()
+        let _ = provider.be_ready_for(client).await;
+        self.index_for(&**client).route(listing, name).cloned()
     }
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Group, Snapshot, names};
 use crate::{
     config::ToolPrefix,
-    provider::{CatalogueNews, Item, Listing, Provider},
+    provider::{CatalogueNews, Item, Listing, Provider, SharedCatalogue},
     wire::{Splice, shallow},
 };
 
@@ -46,6 +46,8 @@ pub struct Index {
     /// The catalogues that went into it.
     pub news: CatalogueNews,
     lists: [Merged; 4],
+    /// Providers of which each client has an instance of its own.
+    pub(super) per_client: Vec<Arc<Provider>>,
     pub collisions: Vec<Collision>,
 }
 
@@ -62,11 +64,18 @@ struct Entry<'a> {
 
 impl Index {
     /// `own`: the gateway's own tools, which come first and whose names nobody else gets.
-    pub fn build(snapshot: &Snapshot, news: CatalogueNews, own: &[Item]) -> Self {
+    ///
+    /// `catalogue_of`: what each provider offers.
+    pub fn build(
+        snapshot: &Snapshot,
+        news: CatalogueNews,
+        own: &[Item],
+        catalogue_of: impl Fn(&Provider) -> Option<SharedCatalogue>,
+    ) -> Self {
         let prefix = snapshot.config.server.tool_prefix;
         let mut collisions = Vec::new();
         let catalogues: Vec<_> =
-            snapshot.providers.values().filter_map(|provider| Some((provider, provider.catalogue()?))).collect();
+            snapshot.providers.values().filter_map(|provider| Some((provider, catalogue_of(provider)?))).collect();
         let lists = Listing::ALL.map(|listing| {
             let mut entries = Vec::new();
             let of_tools = listing == Listing::Tools;
@@ -94,7 +103,8 @@ impl Index {
             let own = if listing == Listing::Tools { own } else { &[] };
             merge(listing, prefix, &entries, own, &mut collisions)
         });
-        Self { generation: snapshot.generation, news, lists, collisions }
+        let per_client = snapshot.providers.values().filter(|provider| provider.is_per_client()).cloned().collect();
+        Self { generation: snapshot.generation, news, lists, per_client, collisions }
     }
 
     pub fn list(&self, listing: Listing) -> &Merged {

@@ -7,11 +7,12 @@ pub mod groups;
 mod index;
 pub mod names;
 mod own;
+mod per_client;
 pub mod view;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Globs, Ground, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Client, Globs, Ground, Item, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -41,6 +42,7 @@ pub struct Snapshot {
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
+    made: Mutex<VecDeque<per_client::Made>>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
@@ -63,10 +65,11 @@ impl Registry {
             providers: BTreeMap::new(),
             groups: BTreeMap::new(),
         };
-        let index = Index::build(&empty, CatalogueNews::default(), &[]);
+        let index = Index::build(&empty, CatalogueNews::default(), &[], Provider::catalogue);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
+            made: Mutex::default(),
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),
@@ -131,10 +134,7 @@ impl Registry {
         if index.generation == snapshot.generation && index.news == news {
             return index.clone();
         }
-        let allow = Globs::new(&snapshot.config.server.control_tools);
-        let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
-        let own: Vec<_> = own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect();
-        let fresh = Arc::new(Index::build(&snapshot, news, &own));
+        let fresh = Arc::new(Index::build(&snapshot, news, &self.own_items(&snapshot), Provider::catalogue));
         self.index.store(fresh.clone());
         for Collision { list, name, providers } in &fresh.collisions {
             tracing::warn!(list, name, ?providers, "name_collision");
@@ -142,9 +142,16 @@ impl Registry {
         fresh
     }
 
-    /// Starts every provider whose catalogue is not known, and waits for all of them, for `within` at most: one that hangs
-    /// holds nobody back. Gives those whose catalogue is still not known.
-    pub async fn learn_catalogues(&self, within: Duration) -> Vec<Missing> {
+    /// The gateway's own tools that are offered.
+    fn own_items(&self, snapshot: &Snapshot) -> Vec<Item> {
+        let allow = Globs::new(&snapshot.config.server.control_tools);
+        let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
+        own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect()
+    }
+
+    /// Starts every provider whose catalogue is not known, for `client`, and waits for all of them, for `within` at most: one
+    /// that hangs holds nobody back. Gives those whose catalogue is still not known.
+    pub async fn learn_catalogues(&self, client: &Arc<dyn Client>, within: Duration) -> Vec<Missing> {
         let snapshot = self.snapshot();
         let unknown: Vec<_> = snapshot.providers.values().filter(|p| p.catalogue().is_none()).collect();
         if unknown.is_empty() {
@@ -152,13 +159,14 @@ impl Registry {
         }
         let lessons = unknown.iter().map(|provider| async move {
             // A listing does not revive the dead.
-            if provider.state() == ProviderState::Dead {
+            let asked = provider.lasting(client).unwrap_or_else(|_| (*provider).clone());
+            if asked.state() == ProviderState::Dead {
                 return Some(format!(
                     "it is dead: {}",
-                    provider.status().last_failure.map(|f| f.cause).unwrap_or_default()
+                    asked.status().last_failure.map(|f| f.cause).unwrap_or_default()
                 ));
             }
-            match tokio::time::timeout(within, provider.be_ready()).await {
+            match tokio::time::timeout(within, provider.be_ready_for(client)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("it was not ready within {:.1} s", within.as_secs_f64())),

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::{Registry, Snapshot};
 use crate::{
-    config::{self, ContainerUser, Launch, ProviderSpec, Volume},
+    config::{self, ContainerUser, Launch, ProviderSpec, Sharing, Volume},
     provider::{Provider, ProviderState},
     telemetry::GroupGauge,
     transport::Pull,
@@ -13,9 +13,9 @@ use crate::{
 
 /// One provider in a list: `{provider, state, mode, enabled, tools, ...}`.
 pub fn summary(provider: &Provider) -> Value {
-    let status = provider.status();
+    let status = provider.whole();
     let catalogue = provider.catalogue();
-    json!({
+    let mut view = json!({
         "provider": provider.name,
         "state": status.state,
         "mode": provider.spec.launch.mode(),
@@ -27,7 +27,30 @@ pub fn summary(provider: &Provider) -> Value {
         "starts": status.starts,
         "consecutive_failures": status.consecutive_failures,
         "last_error": status.last_failure.map(|failure| failure.cause),
-    })
+    });
+    if provider.is_per_client() {
+        view["instances"] = instances(provider);
+    }
+    view
+}
+
+/// Instances that are listed of one provider.
+const MOST_INSTANCES: usize = 1000;
+
+/// Of clients, in the order in which those came; `session` is a number that means nothing outside this gateway.
+fn instances(provider: &Provider) -> Value {
+    let one = |own: &std::sync::Arc<Provider>| {
+        let status = own.status();
+        json!({
+            "session": own.home(),
+            "pid": status.pid,
+            "state": status.state,
+            "calls_in_flight": status.in_flight,
+            "idle_s": status.idle.as_secs(),
+            "last_error": status.last_failure.map(|failure| failure.cause),
+        })
+    };
+    provider.instances().iter().take(MOST_INSTANCES).map(one).collect()
 }
 
 /// One that has just been started: the summary, and the pull if there was one since `pulls` was taken.
@@ -85,7 +108,7 @@ pub fn list(registry: &Registry) -> Vec<Value> {
 
 /// Everything about one provider that is no secret.
 pub fn details(provider: &Provider) -> Value {
-    let status = provider.status();
+    let status = provider.whole();
     let spec = &provider.spec;
     let mut view = summary(provider);
     view["uptime_s"] = json!(status.uptime.map(|d| d.as_secs()));
@@ -130,6 +153,8 @@ fn settings(spec: &ProviderSpec) -> Value {
         "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
         "call_timeout_s": spec.call_timeout.as_secs_f64(),
         "drain_timeout_s": spec.drain_timeout.as_secs_f64(),
+        "sharing": if spec.sharing == Sharing::Session { "session" } else { "shared" },
+        "max_instances": spec.max_instances,
         "tools": {"allow": spec.tools.allow, "deny": spec.tools.deny},
     })
 }
@@ -213,7 +238,7 @@ pub fn group_gauges(snapshot: &Snapshot) -> Vec<GroupGauge> {
 pub fn overview(snapshot: &Snapshot) -> Value {
     let mut states = serde_json::Map::new();
     for provider in snapshot.providers.values() {
-        let count = states.entry(provider.state().as_str()).or_insert(json!(0));
+        let count = states.entry(provider.whole().state.as_str()).or_insert(json!(0));
         *count = json!(count.as_u64().unwrap_or(0) + 1);
     }
     json!({
@@ -228,7 +253,7 @@ pub fn overview(snapshot: &Snapshot) -> Value {
 pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
     let mut reasons = Vec::new();
     for provider in snapshot.providers.values() {
-        let status = provider.status();
+        let status = provider.whole();
         if matches!(status.state, ProviderState::Degraded | ProviderState::Dead) || status.consecutive_failures > 0 {
             let cause = status.last_failure.map(|failure| failure.cause);
             reasons.push(json!({"provider": provider.name, "state": status.state, "cause": cause}));
@@ -247,7 +272,7 @@ pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
 /// What the gauges of the metrics show.
 pub fn gauges(snapshot: &Snapshot) -> Vec<(String, &'static str, usize)> {
     let one = |provider: &std::sync::Arc<Provider>| {
-        let status = provider.status();
+        let status = provider.whole();
         (provider.name.to_string(), status.state.as_str(), status.in_flight)
     };
     snapshot.providers.values().map(one).collect()

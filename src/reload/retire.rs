@@ -15,7 +15,7 @@ const SHUTDOWN_DRAIN: Duration = Duration::from_secs(20);
 pub(super) fn retire(tasks: &TaskTracker, retire: Vec<(Arc<Provider>, StopReason)>, graceful: bool) -> Vec<String> {
     let mut draining = Vec::new();
     for (provider, reason) in retire {
-        if !matches!(provider.state().as_str(), "cold" | "dead") {
+        if !matches!(provider.whole().state.as_str(), "cold" | "dead") {
             draining.push(provider.name.to_string());
         }
         let drain = if graceful { provider.spec.drain_timeout } else { Duration::ZERO };

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bridge::{self, Parking},
     config::Protocol,
-    provider::{Caller, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -40,8 +40,9 @@ impl Gateway {
         match (frame.kind(), frame.method()) {
             (FrameKind::Response, _) => session.answer(frame),
             (_, "notifications/cancelled") => session.cancel(&frame),
-            // `initialized` needs no action. Roots are not declared to shared upstreams, so their changes go nowhere, and
-            // progress of the client's work for an upstream has no way back yet.
+            // Roots are not declared to shared upstreams.
+            (_, "notifications/roots/list_changed") => self.registry.roots_changed(&**session, &frame),
+            // `initialized` needs no action, and progress of the client's work for an upstream has no way back yet.
             _ => {}
         }
     }
@@ -172,11 +173,17 @@ impl Gateway {
         } else {
             session.unsubscribe(&uri.text);
         }
-        // The upstream knows one subscriber, the gateway: it is told to stop when the last client is gone.
-        if !on && self.sessions.any(|other| other.is_subscribed(&uri.text)) {
-            return Ok(wire::result(frame.id(), b"{}"));
-        }
         let to = Address::Listed(Listing::Resources, &uri.text);
+        // The upstream knows one subscriber, the gateway: it is told to stop when the last client is gone. An instance of its own
+        // is told by its client.
+        if !on && self.sessions.any(|other| other.is_subscribed(&uri.text)) {
+            let route = self.registry.route(to, &caller.client).await;
+            let alone = route.is_ok_and(|route| route.provider.is_per_client());
+            let home = session.home().id;
+            if !alone || self.sessions.any(|other| other.is_subscribed(&uri.text) && other.home().id == home) {
+                return Ok(wire::result(frame.id(), b"{}"));
+            }
+        }
         let answer = self.delivered(frame, to, uri.place, caller).await;
         if on && !matches!(&answer, Ok((answer, _)) if answer.error().is_none()) {
             session.unsubscribe(&uri.text);
@@ -208,6 +215,7 @@ impl Gateway {
         if let Some(name) = least.and_then(|least| LEVELS.get(usize::from(least))) {
             self.registry.set_log_level(name);
         }
+        self.registry.log_level_changed(session);
         Ok(wire::result(frame.id(), b"{}"))
     }
 

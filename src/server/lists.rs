@@ -8,7 +8,10 @@ use tokio::sync::mpsc;
 use super::{Session, Sessions, dispatch::listed_uris};
 use crate::{
     config::ProviderName,
-    provider::{CatalogueNews, Era, Listing, ResourceUpdate},
+    provider::{
+        Audience, CatalogueNews, Client, ClientId, Era, HomeKind, InstanceNews, ListKind, Listing, Provider,
+        ResourceUpdate, Upstream,
+    },
     registry::Registry,
     wire::{self, Splice, shallow},
 };
@@ -21,24 +24,26 @@ const MAX_INSTRUCTIONS: usize = 8 * 1024;
 /// What providers have to tell the server.
 pub struct News {
     pub updates: mpsc::Receiver<ResourceUpdate>,
-    /// Providers of which an instance has become ready.
-    pub started: mpsc::Receiver<ProviderName>,
+    pub instances: mpsc::Receiver<InstanceNews>,
 }
 
 impl News {
     /// Nothing will ever be told.
     pub fn silent() -> Self {
-        Self { updates: mpsc::channel(1).1, started: mpsc::channel(1).1 }
+        Self { updates: mpsc::channel(1).1, instances: mpsc::channel(1).1 }
     }
 }
 
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
-pub(super) async fn list(registry: &Registry, session: &Session, listing: Listing) -> Vec<u8> {
+pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: Listing) -> Vec<u8> {
     let within = registry.snapshot().config.server.list_timeout;
-    for missing in registry.learn_catalogues(within).await {
+    let client = session.clone() as Arc<dyn Client>;
+    for missing in registry.learn_catalogues(&client, within).await {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
-    let index = registry.index();
+    // Ahead of the look at it: what changes from here on is told.
+    session.has_own_list(ListKind::of(listing));
+    let index = registry.index_for(&**session);
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
@@ -69,7 +74,7 @@ pub(super) fn instructions(registry: &Registry) -> String {
 pub async fn keep_clients_informed(
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
-    News { mut updates, mut started }: News,
+    News { mut updates, mut instances }: News,
 ) {
     let mut news = registry.ground.catalogue_news.subscribe();
     loop {
@@ -83,22 +88,41 @@ pub async fn keep_clients_informed(
                 sessions.each(|session| tell(session, now));
             }
             Some(update) = updates.recv() => pass_on(&sessions, &update),
-            Some(provider) = started.recv() => subscribe_again(&registry, &sessions, &provider),
+            Some(news) = instances.recv() => match news {
+                InstanceNews::Ready { provider, home } => subscribe_again(&registry, &sessions, &provider, home),
+                InstanceNews::Lists { home, kinds } => sessions.each(|session| {
+                    if session.home().id == home {
+                        session.lists_changed(kinds);
+                    }
+                }),
+            },
         }
     }
 }
 
 /// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-fn subscribe_again(registry: &Registry, sessions: &Sessions, name: &ProviderName) {
-    let Some((provider, upstream)) = registry.provider(name.as_str()).and_then(|p| Some((p.clone(), p.live()?))) else {
-        return;
-    };
+fn subscribe_again(registry: &Registry, sessions: &Sessions, provider: &ProviderName, home: Option<ClientId>) {
+    let Some(parent) = registry.provider(provider.as_str()) else { return };
+    let instances = home.map_or_else(|| vec![parent.clone()], |home| parent.instances_of(home));
+    for provider in instances {
+        if let Some(upstream) = provider.live() {
+            subscribe_instance(registry, sessions, &provider, &upstream);
+        }
+    }
+}
+
+fn subscribe_instance(registry: &Registry, sessions: &Sessions, provider: &Arc<Provider>, upstream: &Arc<Upstream>) {
     if !provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["resources", "subscribe"])) {
         return;
     }
     let mut wanted = BTreeSet::new();
-    sessions.each(|session| wanted.extend(session.subscriptions()));
-    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(&provider, uri)).collect();
+    let audience = provider.audience();
+    sessions.each(|session| {
+        if hears(session, audience) {
+            wanted.extend(session.subscriptions());
+        }
+    });
+    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(provider, uri)).collect();
     if upstream.era() == Era::Modern {
         return upstream.listen_to(own);
     }
@@ -129,6 +153,7 @@ fn tell(session: &Session, now: CatalogueNews) {
 
 /// What a client missed while it had no stream.
 pub(super) fn catch_up(registry: &Registry, session: &Session) {
+    session.tell_own_lists();
     tell(session, *registry.ground.catalogue_news.borrow());
 }
 
@@ -140,10 +165,19 @@ fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
     for uri in listed_uris(update.provider.as_str(), &own) {
         let message: Bytes = Splice::new().replace(place, shallow::quote(&uri)).apply(frame.bytes()).into();
         sessions.each(|session| {
-            if session.is_subscribed(&uri) {
+            if session.is_subscribed(&uri) && hears(session, update.audience) {
                 session.push(message.clone());
             }
         });
+    }
+}
+
+/// Whether an instance is one that it may hear from.
+fn hears(session: &Session, audience: Audience) -> bool {
+    match audience {
+        Audience::Everybody => true,
+        Audience::Home(home) => session.home().id == home,
+        Audience::Homeless => session.home().kind == HomeKind::Call,
     }
 }
 

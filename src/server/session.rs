@@ -12,12 +12,15 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::modern::{self, Listen};
 use crate::{
-    provider::{CatalogueNews, Client, ClientFeature, ClientId, Era, LATEST_LEGACY, LEGACY_VERSIONS, Relay},
-    wire::{Frame, Span, shallow},
+    provider::{
+        CatalogueNews, Client, ClientFeature, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind,
+        ListKinds, Relay,
+    },
+    wire::{self, Frame, Span, shallow},
 };
 
 /// What a client has said, so that the gateway's next life knows it again after a restart in place.
@@ -64,6 +67,10 @@ pub struct Session {
     /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
     listed: [AtomicU64; 3],
     inner: Mutex<Inner>,
+    /// Lists of its own that are others now, and that it has not been told of: one bit each.
+    own_lists: AtomicU8,
+    /// Of one request: where its instances are kept. None: with the session itself.
+    home: OnceLock<Home>,
     /// What its one request listens to.
     listen: Option<Listen>,
     /// Fires when the session is over.
@@ -110,6 +117,8 @@ impl Session {
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
             inner: Mutex::default(),
+            own_lists: AtomicU8::new(0),
+            home: OnceLock::new(),
             listen: None,
             over: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -142,6 +151,21 @@ impl Session {
             session.listen = Some(listen);
         }
         session
+    }
+
+    /// One of many requests on `connection`, whose client has what its own instances hold as long as that is there. A request
+    /// that came by itself is at home nowhere.
+    pub(super) fn live_on(&self, connection: &Self) {
+        if connection.has_stream() {
+            let (id, over) = (connection.id, connection.over.clone());
+            // A request comes on one connection.
+            let _ = self.home.set(Home { id, kind: HomeKind::Connection, over });
+        }
+    }
+
+    /// What was started for this request alone ends with what is given.
+    pub(super) fn over_with_call(&self) -> Option<DropGuard> {
+        self.home.get().is_none().then(|| self.over.clone().drop_guard())
     }
 
     pub(super) fn listen(&self) -> Option<&Listen> {
@@ -281,6 +305,24 @@ impl Session {
         stream.is_some_and(|stream| stream.try_send(message).is_ok())
     }
 
+    /// Tells, as far as there is a stream, which lists of its own have changed.
+    pub fn tell_own_lists(&self) {
+        for (number, kind) in ListKind::ALL.into_iter().enumerate() {
+            if self.own_lists.load(Ordering::Relaxed) & kind as u8 == 0 || !self.wants_list(number) {
+                continue;
+            }
+            let name = ["tools", "prompts", "resources"].get(number).copied().unwrap_or_default();
+            if self.push(wire::notification(&format!("notifications/{name}/list_changed"), b"")) {
+                self.own_lists.fetch_and(!(kind as u8), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// It has just been given this list.
+    pub fn has_own_list(&self, kind: ListKind) {
+        self.own_lists.fetch_and(!(kind as u8), Ordering::Relaxed);
+    }
+
     /// `false`: it has as many as one client may have.
     pub fn subscribe(&self, uri: &str) -> bool {
         let mut inner = self.inner();
@@ -380,6 +422,29 @@ const FEATURES: [(ClientFeature, &str); 3] = [
 impl Client for Session {
     fn id(&self) -> ClientId {
         self.id
+    }
+
+    fn home(&self) -> Home {
+        let kind = match self.greeting.get().map(|greeting| greeting.era) {
+            Some(Era::Modern) => HomeKind::Call,
+            _ => HomeKind::Session,
+        };
+        self.home.get().cloned().unwrap_or_else(|| Home { id: self.id, kind, over: self.over.clone() })
+    }
+
+    fn general(&self) -> Option<Relay> {
+        let stream = self.inner().stream.clone().filter(|stream| !stream.is_closed());
+        stream.map(Relay::into_stream)
+    }
+
+    fn lists_changed(&self, kinds: ListKinds) {
+        if self.greeting.get().is_none() {
+            return;
+        }
+        for kind in ListKind::ALL.into_iter().filter(|kind| kinds.has(*kind)) {
+            self.own_lists.fetch_or(kind as u8, Ordering::Relaxed);
+        }
+        self.tell_own_lists();
     }
 
     fn has(&self, feature: ClientFeature) -> bool {

@@ -17,6 +17,8 @@ pub enum StopReason {
     Exited,
     /// It did not answer its health probes.
     Unhealthy,
+    /// The client that it was for is gone.
+    SessionEnded,
 }
 
 /// Serialised with its name under `event`; durations in milliseconds.
@@ -106,6 +108,7 @@ impl StopReason {
             Self::Shutdown => "shutdown",
             Self::Exited => "exited",
             Self::Unhealthy => "unhealthy",
+            Self::SessionEnded => "session_ended",
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The last lines an upstream wrote beside the protocol: stderr, and what was no JSON-RPC on stdout.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 /// Bytes kept of one line.
 const LINE_BYTES: usize = 2048;
@@ -9,6 +12,8 @@ const LINE_BYTES: usize = 2048;
 #[derive(Default)]
 pub struct OutputRing {
     inner: Mutex<Inner>,
+    /// Has every line, too.
+    above: Option<Arc<Self>>,
 }
 
 #[derive(Default)]
@@ -23,19 +28,27 @@ impl OutputRing {
     /// Lines kept per provider.
     pub const LINES: usize = 200;
 
+    /// Of one of several that write; `above` has what all of them do.
+    pub fn below(above: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { above: Some(above.clone()), ..Self::default() })
+    }
+
     /// One line of stderr, without its newline.
     pub fn stderr(&self, line: &[u8]) {
+        self.above.iter().for_each(|above| above.stderr(line));
         self.push(line);
     }
 
     /// One line of stdout that was no JSON-RPC message.
     pub fn noise(&self, line: &[u8]) {
+        self.above.iter().for_each(|above| above.noise(line));
         self.lock().noise += 1;
         self.push(line);
     }
 
     /// Counts lines that were not looked at since [`Self::LINES`] younger ones follow at once.
     pub(super) fn skipped(&self, lines: usize) {
+        self.above.iter().for_each(|above| above.skipped(lines));
         self.lock().total += u64::try_from(lines).unwrap_or(u64::MAX);
     }
 

@@ -65,6 +65,22 @@ fn two_clients_share_the_processes_and_keep_their_names() {
 }
 
 #[test]
+fn each_client_has_its_own_instance_of_what_is_not_shared_and_takes_it_along() {
+    let place = Place::new(|home| home.provider("a", &[], "sharing: session"), "");
+    let (mut first, second) = (place.connect(), place.connect());
+    let (gone, stays) = (first.client.pid_of("a"), second.client.pid_of("a"));
+    assert_ne!(gone, stays);
+    assert_eq!(first.client.text("a__count", json!({})), "1");
+    assert_eq!(second.client.text("a__count", json!({})), "1");
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    eventually("its process is gone", SOON, || crate::gateway::Being::of(gone).is_none().then_some(()));
+    assert_eq!(second.client.pid_of("a"), stays);
+    second.leave();
+    place.assert_all_gone(SOON);
+}
+
+#[test]
 fn ten_racing_clients_of_ten_providers_are_one_daemon_and_ten_processes() {
     let names: Vec<String> = (0..10).map(|n| format!("p{n}")).collect();
     let place = Place::new(|home| names.iter().map(|name| home.provider(name, &[], "")).collect(), "");

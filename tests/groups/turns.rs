@@ -126,3 +126,19 @@ fn a_member_without_room_is_left_out_while_another_has_some() {
     assert_eq!(member(&gateway, "a")["health"], "healthy", "to be busy is no failure");
     gateway.stop();
 }
+
+#[test]
+fn members_of_which_each_client_has_its_own_instance_take_turns_too() {
+    let home = Home::new();
+    let providers = members(&home, &[("a", &[], "sharing: session"), ("b", &[], "sharing: session")]);
+    let group = "strategy: least_connections, members: [{id: a}, {id: b}]";
+    let gateway = Gateway::start(&home, &(providers + &workers(group)));
+    assert_eq!(turns(&gateway, 4), "abab");
+    let slow = gateway.client.start_tool("a__sleep", json!({"ms": 3000}));
+    wait_in_flight(&gateway, "a", 1);
+    assert_eq!(turns(&gateway, 2), "bb", "calls of all instances count");
+    assert_eq!(slow.wait()["result"]["content"][0]["text"], "slept");
+    let answer = gateway.client.structured("hangar_start", json!({"provider": "workers"}));
+    assert_eq!((&answer["not_started"], &answer["healthy"]), (&json!([]), &json!(2)), "{answer}");
+    gateway.stop();
+}

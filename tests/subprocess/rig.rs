@@ -145,6 +145,7 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
         stop: STOP,
         protocol: Protocol::Auto,
         sharing: Sharing::Shared,
+        max_instances: 64,
         tools: ToolFilter::default(),
         enabled: true,
     }

@@ -92,6 +92,7 @@ fn provider_spec(remote: RemoteSpec) -> ProviderSpec {
         stop: StopTimes::default(),
         protocol: Protocol::Auto,
         sharing: Sharing::Shared,
+        max_instances: 64,
         tools: ToolFilter::default(),
         enabled: true,
     }

@@ -21,6 +21,8 @@ mod life;
 mod modern;
 #[path = "provider/options.rs"]
 mod options;
+#[path = "provider/private.rs"]
+mod private;
 #[path = "provider/tools.rs"]
 mod tools;
 
@@ -72,6 +74,7 @@ struct State {
     next_id: u32,
     deaf: bool,
     log_level: Option<String>,
+    private: private::Private,
     subscribed: Vec<String>,
     /// Ids of requests of the modern era that are not answered yet.
     modern: HashSet<String>,
@@ -129,7 +132,10 @@ impl Server {
             return;
         }
         let result = match method {
-            "initialize" => return self.initialize(id, &value),
+            "initialize" => {
+                self.greeted(params);
+                return self.initialize(id, &value);
+            }
             "ping" => json!({}),
             "tools/list" => match catalogue::tools(&self.lock().tools, &self.options, &value) {
                 Ok(page) => page,
@@ -189,11 +195,18 @@ impl Server {
         self.answer(id, &result.to_string());
     }
 
-    fn notification(&self, method: &str, params: &str) {
+    fn notification(self: &Arc<Self>, method: &str, params: &str) {
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]
             id: &'a RawValue,
+        }
+        if method == "notifications/initialized" && self.options.ask_roots {
+            let asking = serde_json::json!({"ask": true, "method": "roots/list", "params": {}, "ms": 0});
+            self.private("later", &asking);
+        }
+        if method == "notifications/roots/list_changed" {
+            self.roots_changed();
         }
         if method == "notifications/cancelled"
             && let Ok(cancelled) = serde_json::from_str::<Cancelled<'_>>(params)

@@ -1,10 +1,13 @@
 //! What an upstream says, and to whom it goes: to the one call or client it belongs to, or to nobody.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use super::{Pending, Table, Upstream, envelope, listening};
+use super::{Pending, Table, Upstream, client_end::OPENING, envelope, listening};
 use crate::{
     provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
@@ -13,6 +16,11 @@ use crate::{
 
 /// Requests of one upstream that may wait for clients at one time.
 const MAX_ASKING: usize = 64;
+
+/// Between two looks for a way to a client.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a client may take to answer what belongs to none of its calls.
+const WAIT: Duration = Duration::from_secs(600);
 
 /// Handed to the transport; the conversation itself is shared with the calls.
 pub(in crate::provider) struct Ear(pub Arc<Upstream>);
@@ -122,11 +130,18 @@ impl Ear {
     /// The call that a message belongs to: the one whose answer stream it came on; else a call of the only client that
     /// has any in flight here (and has declared `feature`).
     fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
-        let table = self.0.table();
-        if let Some(call) = answering.and_then(|id| table.pending.get(&id)) {
-            return call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f)));
+        let upstream = &self.0;
+        let of_a_call = {
+            let table = upstream.table();
+            match answering.and_then(|id| table.pending.get(&id)) {
+                Some(call) => call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f))),
+                None => only_client(&table, feature),
+            }
+        };
+        match of_a_call {
+            Some(caller) if caller.relay.is_open() || !upstream.client_end.is_session() => Some(caller),
+            other => upstream.client_end.general(feature).or(other),
         }
-        only_client(&table, feature)
     }
 
     fn request(&self, frame: Frame, answering: Option<u64>) {
@@ -145,33 +160,55 @@ impl Ear {
                 return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, &message, None));
             }
         };
-        let Some(caller) = self.belongs_to(answering, Some(feature)) else {
-            let message = "this request cannot be routed: it goes to a client only when exactly one client that has declared \
-                           the capability has a call in flight here";
-            return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
-        };
+        let caller = self.belongs_to(answering, Some(feature));
+        if caller.is_none() && !self.0.client_end.may_open(feature) {
+            return self.refuse(&frame);
+        }
         if self.0.asking.fetch_add(1, Ordering::Relaxed) >= MAX_ASKING {
             self.0.asking.fetch_sub(1, Ordering::Relaxed);
             let message = format!("{MAX_ASKING} requests of this server wait for clients already");
             return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
         }
         let upstream = self.0.clone();
-        // Ends with the client's answer, with the stream it would come through, or when that client has no call here any
-        // more: on stdio the stream is the client's for good.
         tokio::spawn(async move {
-            let answer = caller.client.ask(&frame, &caller.relay);
-            let answer = tokio::select! {
-                answer = answer => answer.ok(),
-                () = caller.relay.closed() => None,
-                () = upstream.without_calls_of(caller.client.id()) => None,
+            let ear = Ear(upstream);
+            let caller = match caller {
+                Some(caller) => Some(caller),
+                None => ear.way_that_opens(feature).await,
             };
-            upstream.asking.fetch_sub(1, Ordering::Relaxed);
-            let reply = match answer {
-                Some(answer) => answer.with_id(frame.id()),
-                None => wire::error(frame.id(), code::INTERNAL_ERROR, "the client went away without an answer", None),
+            let answer = match &caller {
+                Some(caller) => ear.0.asked(&frame, caller).await,
+                None => None,
             };
-            Ear(upstream).reply(reply);
+            ear.0.asking.fetch_sub(1, Ordering::Relaxed);
+            match (answer, caller) {
+                (Some(answer), _) => ear.reply(answer.with_id(frame.id())),
+                (None, None) => ear.refuse(&frame),
+                (None, Some(_)) => {
+                    let message = "the client went away without an answer";
+                    ear.reply(wire::error(frame.id(), code::INTERNAL_ERROR, message, None));
+                }
+            }
         });
+    }
+
+    fn refuse(&self, request: &Frame) {
+        let provider = self.0.provider.as_str();
+        let message = self.0.client_end.refusal(provider);
+        let data = serde_json::json!({"error": "not_routed", "provider": provider});
+        self.reply(wire::error(request.id(), code::INVALID_REQUEST, &message, Some(&data)));
+    }
+
+    /// The client of this instance is there, but nothing leads to it at this moment.
+    async fn way_that_opens(&self, feature: ClientFeature) -> Option<Caller> {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < OPENING && self.0.client_end.may_open(feature) {
+            tokio::time::sleep(LOOK).await;
+            if let Some(caller) = self.belongs_to(None, Some(feature)) {
+                return Some(caller);
+            }
+        }
+        None
     }
 
     fn reply(&self, message: Bytes) {
@@ -183,6 +220,30 @@ impl Ear {
 
     fn stray(&self) {
         self.0.telemetry.metrics.stray_messages.inc();
+    }
+}
+
+impl Upstream {
+    /// The client's answer. `None`: there will be none.
+    async fn asked(&self, request: &Frame, caller: &Caller) -> Option<Frame> {
+        let answer = caller.client.ask(request, &caller.relay);
+        if self.client_end.is_session() {
+            // It is there when the call, or the stream that the question went through, has ended.
+            let home = caller.client.home();
+            return tokio::select! {
+                answer = answer => answer.ok(),
+                () = home.over.cancelled() => None,
+                () = self.ended() => None,
+                () = tokio::time::sleep(WAIT) => None,
+            };
+        }
+        // Ends with the client's answer, with the stream it would come through, or when that client has no call here any
+        // more: on stdio the stream is the client's for good.
+        tokio::select! {
+            answer = answer => answer.ok(),
+            () = caller.relay.closed() => None,
+            () = self.without_calls_of(caller.client.id()) => None,
+        }
     }
 }
 

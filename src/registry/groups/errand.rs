@@ -119,7 +119,7 @@ impl Errand {
         let unsent = unsent || never_left(error);
         // One that was found closed is up again in a moment, and is asked again as any provider is.
         let passes = match error {
-            CallError::NotStarted { .. } | CallError::Busy { .. } => true,
+            CallError::NotStarted { .. } | CallError::Busy { .. } | CallError::Full { .. } => true,
             CallError::Transport { error, .. } => !matches!(error, TransportError::Closed),
             _ => false,
         };

@@ -1,6 +1,6 @@
 //! Groups as JSON, for the `hangar_*` tools and the admin API; and bringing members back.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Group, Providers, choice::Memory};
 use crate::{
     config::{GroupMember, GroupSpec},
+    provider::Client,
     registry::Snapshot,
 };
 
@@ -75,9 +76,16 @@ impl Group {
     }
 
     /// Starts every member in service. Gives the view, and `not_started` (`{id, cause}`).
-    pub async fn started(&self, all: &Providers) -> Value {
+    ///
+    /// Of those that each client has an instance of, `client`'s; without one there is nothing to start.
+    pub async fn started(&self, all: &Providers, client: Option<&Arc<dyn Client>>) -> Value {
         let starts = self.providers(all).map(|provider| async move {
-            let error = provider.start().await.err()?;
+            let started = match client {
+                Some(client) => provider.start_for(client).await,
+                None if provider.is_per_client() => Ok(()),
+                None => provider.start().await,
+            };
+            let error = started.err()?;
             Some(json!({"id": provider.name, "cause": error.to_string()}))
         });
         let not_started: Vec<_> = join_all(starts).await.into_iter().flatten().collect();
@@ -107,6 +115,10 @@ impl Group {
             .filter_map(|(index, (known, _))| Some((index, known.as_ref()?.0.clone())))
             .collect();
         let tries = out.iter().map(|(index, provider)| async move {
+            // Where each client has its own, the next call tells.
+            if provider.is_per_client() {
+                return (*index, provider.name.to_string(), Ok(()));
+            }
             let answered = match provider.start().await {
                 Ok(()) => provider.probe_now().await.unwrap_or(Ok(Default::default())).map(drop),
                 Err(error) => Err(error),

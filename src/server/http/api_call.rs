@@ -9,6 +9,7 @@ use axum::{
 };
 use serde_json::{json, value::RawValue};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Front, api,
@@ -18,8 +19,9 @@ use super::{
 };
 use crate::{
     bridge,
-    provider::{Caller, Client, ClientFeature, ClientId, Relay},
+    provider::{Caller, Client, ClientFeature, ClientId, Home, HomeKind, ListKinds, Relay},
     registry::{Address, Delivery, DeliveryError},
+    server::Session,
     wire::{self, Frame, shallow},
 };
 
@@ -57,7 +59,9 @@ pub(super) async fn call(
     let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "name").ok().flatten());
     let name_place = place.ok_or_else(|| bad("\"tool\" is missing"))?;
     // Nobody can be asked anything, and nobody reads what comes beside the answer.
-    let caller = Caller { client: Arc::new(Nobody), relay: Relay::new().0 };
+    let nobody = Nobody { id: Session::new(Default::default()).id(), over: CancellationToken::new() };
+    let _over = nobody.over.clone().drop_guard();
+    let caller = Caller { client: Arc::new(nobody), relay: Relay::new().0 };
     let to = Address::Tool { provider: owner.as_str(), tool: &tool };
     match bridge::deliver(registry, Delivery { frame: &frame, to, name_place, caller, timeout }).await {
         Ok((answer, _)) => result(&answer),
@@ -88,13 +92,26 @@ fn result(answer: &Frame) -> Result<Response, Refusal> {
 }
 
 /// A caller that is no MCP client.
-struct Nobody;
+struct Nobody {
+    id: ClientId,
+    /// Fires with the end of its one call.
+    over: CancellationToken,
+}
 
 impl Client for Nobody {
     fn id(&self) -> ClientId {
-        // Sessions count from 1.
-        0
+        self.id
     }
+
+    fn home(&self) -> Home {
+        Home { id: self.id, kind: HomeKind::Call, over: self.over.clone() }
+    }
+
+    fn general(&self) -> Option<Relay> {
+        None
+    }
+
+    fn lists_changed(&self, _: ListKinds) {}
 
     fn has(&self, _: ClientFeature) -> bool {
         false

@@ -50,7 +50,7 @@ pub(super) async fn start(front: &Front, name: &str, request: Request) -> Result
     Object::receive(&head.headers, body, &[]).await?;
     let snapshot = front.state.gateway.registry.snapshot();
     let group = snapshot.groups.get(name).ok_or_else(|| unknown(&snapshot, name))?;
-    Ok(ok(&group.started(&snapshot.providers).await))
+    Ok(ok(&group.started(&snapshot.providers, None).await))
 }
 
 /// As the members wrote them. Those that were never seen are not started for it.

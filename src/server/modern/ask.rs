@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bridge::{BridgedCall, BridgedClient, STATE_PREFIX, Step},
-    provider::{Caller, Client as _, ClientFeature, Era, Listing, Relay},
+    provider::{Caller, Client, ClientFeature, Era, Listing, Relay},
     registry::{Address, groups},
     server::{
         Gateway, Session,
@@ -40,7 +40,7 @@ impl Gateway {
         let mut call = match field(frame, STATE) {
             // The upstream's own, if it is one that makes any.
             Some(place) if is_members(frame, place) => self.begin_askable(client, frame),
-            Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(frame).await => {
+            Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(client, frame).await => {
                 self.begin_askable(client, frame)
             }
             None => self.begin_askable(client, frame),
@@ -74,7 +74,7 @@ impl Gateway {
     }
 
     /// Whether the upstream of a call speaks for itself in this era.
-    async fn may_be_upstreams(&self, frame: &Frame) -> bool {
+    async fn may_be_upstreams(&self, client: &Arc<Session>, frame: &Frame) -> bool {
         let (listing, key) = match frame.method() {
             "tools/call" => (Listing::Tools, "name"),
             "prompts/get" => (Listing::Prompts, "name"),
@@ -83,16 +83,18 @@ impl Gateway {
         let Some(name) = field(frame, key).and_then(|place| shallow::string(frame.bytes(), place)) else {
             return false;
         };
-        let Ok(route) = self.registry.route(Address::Listed(listing, &name)).await else { return false };
+        let client = client.clone() as Arc<dyn Client>;
+        let Ok(route) = self.registry.route(Address::Listed(listing, &name), &client).await else { return false };
         // Known for certain only while it lives; one that does not start says so to the call.
-        route.provider.be_ready().await.is_err() || route.provider.era() == Era::Modern
+        route.provider.be_ready_for(&client).await.is_err() || route.provider.era() == Era::Modern
     }
 
     fn begin_askable(self: &Arc<Self>, client: &Arc<Session>, frame: &Frame) -> BridgedCall {
         let (bridged, asks) = BridgedClient::new(client.clone());
         let (relay, messages) = Relay::new();
-        let (gateway, frame) = (self.clone(), frame.clone());
+        let (gateway, frame, over) = (self.clone(), frame.clone(), client.over_with_call());
         let call = async move {
+            let _over = over;
             let answer = gateway.deliver_named(&frame, Caller { client: bridged, relay }).await;
             answer.unwrap_or_else(|refusal| refusal.answer(&frame))
         };

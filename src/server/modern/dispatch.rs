@@ -50,9 +50,11 @@ impl Gateway {
             return Err(Refusal::unknown_method(frame.method()));
         }
         let client = introduction::client(frame)?;
+        client.live_on(calls);
         if ask::concerns(frame, &client) {
             return self.askable(&client, frame, &relay).await;
         }
+        let _over = client.over_with_call();
         let caller = Caller { client: client.clone(), relay: relay.clone() };
         match frame.method() {
             "server/discover" => Ok(self.discover(frame)),

@@ -75,6 +75,7 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
     let meta = listen.meta();
     let news = *gateway.registry.ground.catalogue_news.borrow();
     let session = Session::listening(news, listen);
+    session.live_on(calls);
     let mut stream = session.open_stream();
     let refused = || Refusal::new(code::INTERNAL_ERROR, "the system gave no random bytes for a subscription");
     let key = gateway.sessions.open_listening(session.clone()).ok_or_else(refused)?;

@@ -7,7 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio, exit},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -57,7 +57,7 @@ pub fn descriptors() -> String {
 
 /// The orderly end.
 pub fn end(options: &Options, code: i32) -> ! {
-    log(options.log_starts.as_deref(), "stop");
+    log_stop(options.log_starts.as_deref());
     exit(code)
 }
 
@@ -140,7 +140,7 @@ fn handle_term(options: &Options) {
     thread::spawn(move || {
         for signal in &mut signals {
             if !ignore {
-                log(log_starts.as_deref(), "stop");
+                log_stop(log_starts.as_deref());
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         }
@@ -152,6 +152,15 @@ fn bound_life(lifetime: Duration) {
         thread::sleep(lifetime);
         exit(99)
     });
+}
+
+/// Once: the signal may come while the end of the input is being read.
+fn log_stop(file: Option<&Path>) {
+    static LOGGED: Mutex<bool> = Mutex::new(false);
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::replace(&mut *logged, true) {
+        log(file, "stop");
+    }
 }
 
 fn log(file: Option<&Path>, word: &str) {

@@ -12,6 +12,10 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--roots-tool`: one tool more for a client that has declared roots.
+    pub roots_tool: bool,
+    /// `--ask-roots`: asks for the roots as soon as it may.
+    pub ask_roots: bool,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
     /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
@@ -112,6 +116,8 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--roots-tool" => options.roots_tool = true,
+                "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
@@ -144,6 +150,8 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            roots_tool: false,
+            ask_roots: false,
             refuse_envelope: false,
             era: Era::Legacy,
             probe: Probe::Unknown,

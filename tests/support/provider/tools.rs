@@ -165,6 +165,9 @@ impl Job {
                 let code = self.arguments["code"].as_i64().and_then(|c| i32::try_from(c).ok()).unwrap_or(-32000);
                 self.server.error(&self.id, code, self.string("message"));
             }
+            private if crate::private::TOOLS.contains(&private) => {
+                self.text(&self.server.private(private, &self.arguments));
+            }
             extra if self.server.lock().tools.iter().any(|t| t == extra) => self.text(&format!("{extra} {}", self.raw)),
             _ => self.server.error(&self.id, -32602, &format!("Unknown tool: {}", self.name)),
         }
