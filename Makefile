@@ -6,7 +6,13 @@ TOOLS        := target/tools
 DENY_VERSION := 0.20.2
 DENY         := $(TOOLS)/cargo-deny-$(DENY_VERSION)
 
-.PHONY: help run test test-podman check fmt bench bench-smoke integration storm hygiene
+FUZZ_SECONDS ?= 1800
+FUZZ_TARGETS ?= envelope headers lines request_state sse
+FUZZ_VERSION := 0.13.2
+FUZZ         := $(TOOLS)/cargo-fuzz-$(FUZZ_VERSION)
+RUN_FUZZ     := RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --release --sanitizer none --target-dir target/fuzz
+
+.PHONY: help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -32,12 +38,16 @@ test-podman: ## the container tests against a Podman service (installs and start
 
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check
+	cargo fmt --check --manifest-path integration/fixture/Cargo.toml
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
 	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
+	$(DENY) --manifest-path integration/fixture/Cargo.toml check --config deny.toml --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
+	cargo fmt --manifest-path integration/fixture/Cargo.toml
 
 bench: ## reloads on the library, calls through the release binary; docs/benchmarks.md says what they mean
 	cargo bench $(FEATURES) --bench reload --bench e2e --bench connect
@@ -47,17 +57,45 @@ bench-smoke: ## the same, unoptimised and once each: proves that the benchmarks 
 
 integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar
+	cargo build --manifest-path integration/fixture/Cargo.toml --target-dir target --locked
 	integration/run
 	integration/modern
+	integration/conformance
+	integration/matrix
 
-storm: ## a thousand reloads under load, with the release binary: the tests named storm_*
-	HANGAR_STORM=$${HANGAR_STORM:-1000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'
+storm: ## a thousand reloads under load, 100 000 abandoned sessions, with the release binary: the tests named storm_*
+	HANGAR_STORM=$${HANGAR_STORM:-1000} HANGAR_SESSIONS=$${HANGAR_SESSIONS:-100000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'
 
 hygiene: ## a hundred kill -9 and restarts, fifty stops under load, five hundred switches to a container and back: nothing may be left
 	integration/containers/ensure-docker.sh
 	HANGAR_STORM=$${HANGAR_STORM:-100} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_kill/)'
 	HANGAR_STORM=$${HANGAR_STORM:-500} HANGAR_TEST_DOCKER=1 cargo nextest run --release $(FEATURES) --no-capture --test hygiene -E 'test(/storm_switch/)'
 	HANGAR_STOPS=$${HANGAR_STOPS:-50} HANGAR_RESTARTS=$${HANGAR_RESTARTS:-100} cargo nextest run --release $(FEATURES) --no-capture --test stop --test restart -E 'test(/^storm_/)'
+
+misrouting: ## a million calls of 256 clients on 16 providers, each answer and message looked at (HANGAR_CALLS)
+	HANGAR_CALLS=$${HANGAR_CALLS:-1000000} cargo nextest run --release $(FEATURES) --no-capture --test misrouting
+
+# What a run finds stays below target/ until fuzz-corpus takes the smallest of it that reaches as much into the tree. Without a
+# sanitizer: there is no unsafe code here, and the laws are what is looked for.
+fuzz: $(FUZZ) ## each target of fuzz/ for FUZZ_SECONDS (1800); needs a nightly compiler
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		nice -n 19 env $(RUN_FUZZ) $$target target/fuzz-corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/words.dict -print_final_stats=1; \
+	done
+
+fuzz-corpus: $(FUZZ) ## takes over what make fuzz has found, minimised
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		rm -rf target/fuzz-merged; mkdir -p target/fuzz-merged target/fuzz-corpus/$$target; \
+		$(RUN_FUZZ) $$target target/fuzz-merged fuzz/corpus/$$target target/fuzz-corpus/$$target -- \
+			-merge=1 -use_counters=0 -max_len=1024; \
+		rm -rf fuzz/corpus/$$target; mv target/fuzz-merged fuzz/corpus/$$target; \
+	done
+
+$(FUZZ):
+	cargo install --locked --force --debug --root $(TOOLS) --target-dir $(TOOLS)/build --version $(FUZZ_VERSION) cargo-fuzz
+	mv $(TOOLS)/bin/cargo-fuzz $@
+	rm -rf $(TOOLS)/build
 
 # A debug build: it runs for two seconds, so a minute less of compiling is worth more.
 $(DENY):

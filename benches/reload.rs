@@ -74,6 +74,7 @@ impl Gateway {
             marker: Marker { instance: "bench".into(), generation: "bench".into() },
             telemetry: Telemetry::new(),
             memory,
+            task_ids: Arc::new(hangar::provider::TaskIds::kept_in(None)),
             tasks: TaskTracker::new(),
             catalogue_news: watch::Sender::default(),
             log_level: watch::Sender::default(),
@@ -112,6 +113,7 @@ fn catalogue() -> Catalogue {
         capabilities: Bytes::from_static(br#"{"tools":{}}"#),
         server_info: Bytes::from_static(br#"{"name":"bench","version":"1"}"#),
         instructions: None,
+        both: false,
     };
     Catalogue { hello, tools: (0..TOOLS).map(tool).collect(), ..Catalogue::default() }
 }

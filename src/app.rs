@@ -46,7 +46,7 @@ use self::{
 use crate::{
     config::{self, Config, Dotenv, LogFormat, LogLevel, Problem},
     control::Control,
-    provider::{CatalogueMemory, Ground},
+    provider::{CatalogueMemory, Ground, TaskIds},
     registry::Registry,
     reload::{DotenvReport, ReloadError, ReloadHandle, ReloadOptions, Reloader, Trigger},
     server::{ConnectClients, Gateway, News, Sessions, http::HttpState},
@@ -261,6 +261,7 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
         marker: marker.clone(),
         telemetry: telemetry.clone(),
         memory: CatalogueMemory::new(state_dir.catalogues()),
+        task_ids: Arc::new(TaskIds::kept_in(state_dir.task_key().as_deref())),
         tasks: TaskTracker::new(),
         catalogue_news: watch::Sender::default(),
         log_level: Default::default(),

@@ -19,6 +19,9 @@ pub mod census;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod passing;
 pub mod provider;

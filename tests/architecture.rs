@@ -15,7 +15,8 @@ const FLOORS: [&[&str]; 8] = [
     &["reload", "bridge"],
     &["server", "control"],
     &["app"],
-    &["cli", "main", "lib"],
+    // `fuzzing`: only with the feature of that name.
+    &["cli", "main", "lib", "fuzzing"],
 ];
 const MAX_LINES: usize = 500;
 const NO_CONCEPT: [&str; 8] = ["util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"];

@@ -225,6 +225,16 @@ fn headers_that_do_not_say_what_the_body_says_are_refused() {
 }
 
 #[test]
+fn a_method_that_is_gone_needs_no_header_to_be_unknown() {
+    let home = Home::new();
+    let (gateway, address) = served(&home);
+    // Tasks of 2025-11-25 had it; this era knows no Mcp-Name for it.
+    let (status, answer) = send(address, "tasks/result", json!({"taskId": "x"})).json();
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!(-32601)), "{answer}");
+    gateway.stop();
+}
+
+#[test]
 fn methods_of_the_other_era_and_unknown_ones_are_not_found() {
     let home = Home::new();
     let (gateway, address) = served(&home);
@@ -363,9 +373,9 @@ fn both_eras_are_served_on_one_stdio_stream() {
     let legacy = gateway.client.tool("a__add_tool", json!({"name": "fresh"}));
     assert!(legacy["resultType"].is_null(), "{legacy}");
     gateway.client.wait_line("the change", |line| line.contains("tools/list_changed") && line.contains(SUBSCRIPTION));
-    // The upstream that asks finds no client that could be asked: this one has not declared anything.
+    // An upstream that asks cannot have its answer: this client has not declared anything.
     let asked = gateway.client.request("tools/call", params(json!({"name": "a__elicit", "arguments": {}})));
-    assert!(asked.to_string().contains("cannot be routed"), "{asked}");
+    assert_eq!(asked["error"]["code"], -32021, "{asked}");
     // A cancel ends the subscription without an answer, and the end of stdin everything else.
     gateway.client.notify("notifications/cancelled", json!({"requestId": listen.id}));
     assert!(listen.within(ms(300)).is_none());

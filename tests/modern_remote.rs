@@ -115,6 +115,23 @@ fn arguments_that_a_schema_marks_are_repeated_in_headers() {
     gateway.stop();
 }
 
+/// `Mcp-Name` of a request about a task is the task, by the upstream's own name for it.
+#[test]
+fn a_task_is_named_in_its_header_as_the_upstream_calls_it() {
+    let (home, remote) = (Home::new(), Remote::start(&["--era", "modern"]));
+    let gateway = start(&home, &remote, "");
+    let declared = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    });
+    let made = gateway.client.request("tools/call", json!({"name": "r__task", "_meta": declared}))["result"].take();
+    let id = made["taskId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    assert!(id.starts_with("r__") && id.ends_with(".t/1"), "{id}");
+    let polled = gateway.client.request("tasks/get", json!({"taskId": id, "_meta": declared}))["result"].take();
+    assert_eq!((&polled["taskId"], &polled["status"]), (&json!(id), &json!("working")), "{polled}");
+    gateway.stop();
+}
+
 #[test]
 fn names_and_codes_are_those_of_the_hop() {
     let (home, remote) = (Home::new(), Remote::start(&["--era", "modern"]));

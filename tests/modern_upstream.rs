@@ -146,6 +146,30 @@ fn a_slow_server_that_takes_the_first_word_for_good_is_understood() {
 }
 
 #[test]
+fn a_slow_server_that_turns_with_the_latest_word_is_understood() {
+    let home = Home::new();
+    let script = home.path("conf/server.sh");
+    let log = home.path("logs/a.requests");
+    let write = |delay: u32| {
+        let options = format!("--era turning --start-delay {delay} --lifetime 60 --log-requests {}", log.display());
+        std::fs::write(&script, format!("exec {} {options}\n", gateway::PROVIDER)).unwrap();
+    };
+    write(1600);
+    home.put(&config(&format!("  a: {{command: [sh, {}], startup_timeout_s: 3}}\n", script.display()), UNWATCHED));
+    let gateway = Gateway::again(&home);
+    assert_eq!(gateway.client.text("a__echo", json!({})), "{}");
+    assert_eq!(revision(&gateway), "2025-11-25");
+    assert_eq!(asked(&home)[..2], ["server/discover", "initialize"]);
+    gateway.stop();
+    // That it was late once is not held against it.
+    write(0);
+    let gateway = Gateway::again(&home);
+    gateway.client.text("a__echo", json!({}));
+    assert_eq!(revision(&gateway), VERSION);
+    gateway.stop();
+}
+
+#[test]
 fn what_was_learned_is_remembered_for_the_same_provider() {
     for (era, first) in [("legacy", "initialize"), ("modern", "server/discover")] {
         let home = Home::new();
@@ -210,7 +234,7 @@ fn a_legacy_clients_requests_get_exactly_what_a_modern_server_needs() {
     assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], VERSION);
     assert_eq!(
         meta["io.modelcontextprotocol/clientCapabilities"],
-        json!({"sampling": {}, "elicitation": {"form": {}}}),
+        json!({"sampling": {}, "elicitation": {"form": {}}, "experimental": {"x": {}}}),
         "what this client has, as it declared it"
     );
     assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "hangar");

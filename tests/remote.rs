@@ -389,3 +389,22 @@ remote_test!(a_legacy_endpoint_of_another_origin_is_refused, {
     let Err(TransportError::Open(why)) = Client::open(spec).await.map(|_| ()) else { panic!("opened") };
     assert!(why.contains("refused") && why.contains(&elsewhere.address), "{why}");
 });
+
+remote_test!(a_call_does_not_overtake_the_stream_on_which_it_may_be_asked_something, {
+    let server = Server::start(&["--stream-after-ms", "100"]);
+    let client = Client::open(remote_spec(&server.url("http"))).await.expect("opens");
+    client.handshake("2025-11-25").await;
+    assert_eq!(client.text("notify", json!({})).await.as_deref(), Ok("1"), "nobody listens yet");
+});
+
+remote_test!(a_stream_that_does_not_come_keeps_calls_waiting_once_and_not_long, {
+    let server = Server::start(&["--stream-after-ms", "20000"]);
+    let client = Client::open(remote_spec(&server.url("http"))).await.expect("opens");
+    client.handshake("2025-11-25").await;
+    let start = Instant::now();
+    client.text("pid", json!({})).await.expect("answered");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    let start = Instant::now();
+    client.text("pid", json!({})).await.expect("answered");
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+});

@@ -20,6 +20,17 @@ def free_port():
         return s.getsockname()[1]
 
 
+def wait_listening(port, seconds=60):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 class Config:
     """A YAML file that a test edits as a person would: whole, under its own name."""
 

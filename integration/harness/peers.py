@@ -70,7 +70,8 @@ def ensure(report):
         except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
             report.skip(f"everything that needs {listing}", str(error))
     if "npm" in there:  # an ES module finds its packages from where it lies
-        shutil.copy(HERE / "clients" / "typescript.mjs", NPM)
+        for script in [*(HERE / "clients").glob("*.mjs"), *(HERE / "servers").glob("matrix*.mjs")]:
+            shutil.copy(script, NPM)
     os.environ["PATH"] = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
     return there
 

@@ -40,6 +40,11 @@ impl StateDir {
         self.0.as_ref().map(|dir| dir.join("catalogues"))
     }
 
+    /// Its directory is there once the instance has been written.
+    pub fn task_key(&self) -> Option<PathBuf> {
+        self.0.as_ref().map(|dir| dir.join("task-key")).filter(|_| self.remembers())
+    }
+
     pub fn lives(&self) -> Lives {
         Lives::new(self.0.as_ref().map(|dir| dir.join("lives")).filter(|_| self.remembers()))
     }

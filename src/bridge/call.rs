@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    provider::{Client, ClientFeature, ClientId, Home, ListKinds, Relay},
+    provider::{Asked, Asker, Client, ClientFeature, ClientId, Era, Home, ListKinds, Relay},
     wire::{self, Frame, Span, Splice, shallow},
 };
 
@@ -20,7 +20,7 @@ const TOGETHER: std::time::Duration = std::time::Duration::from_millis(5);
 /// What an upstream asks, and where the answer goes. Dropped: there will be none.
 pub struct Ask {
     request: Frame,
-    reply: oneshot::Sender<Frame>,
+    reply: Asker,
 }
 
 /// The client as the upstream of one call sees it: it can be asked, for the call can be parked.
@@ -58,6 +58,14 @@ impl Client for BridgedClient {
         self.client.id()
     }
 
+    fn era(&self) -> Era {
+        self.client.era()
+    }
+
+    fn tag(&self) -> u64 {
+        self.client.tag()
+    }
+
     fn home(&self) -> Home {
         self.client.home()
     }
@@ -86,12 +94,15 @@ impl Client for BridgedClient {
         self.client.wants_log(level)
     }
 
-    fn ask(&self, request: &Frame, _via: &Relay) -> oneshot::Receiver<Frame> {
-        let (reply, answer) = oneshot::channel();
+    fn ask(&self, request: &Frame, _via: &Relay) -> Asked {
+        let (asked, reply) = Asked::new(0);
         // Full: the upstream is told that there will be no answer.
         let _ = self.asks.try_send(Ask { request: request.clone(), reply });
-        answer
+        asked
     }
+
+    /// It is not asked again for what nobody waits for ([`BridgedCall::answer`]).
+    fn take_back(&self, _id: u64, _via: &Relay) {}
 }
 
 impl BridgedCall {
@@ -133,13 +144,17 @@ impl BridgedCall {
     pub fn answer(&mut self, text: &[u8], responses: Option<Span>) -> bool {
         let given = |key: &str| responses.and_then(|object| shallow::get(text, object, key).ok().flatten());
         for (key, ask) in std::mem::take(&mut self.open) {
+            if ask.reply.answer.is_closed() {
+                // The upstream has taken it back.
+                continue;
+            }
             let Some(place) = given(&key) else {
                 self.open.push((key, ask));
                 continue;
             };
             if let Ok(answer) = Frame::parse(wire::result(b"0", place.of(text))) {
                 // The upstream that asked may have gone on without it.
-                let _ = ask.reply.send(answer);
+                let _ = ask.reply.answer.send(answer);
             }
         }
         self.open.is_empty()

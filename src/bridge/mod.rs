@@ -16,3 +16,5 @@ pub use call::{Ask, BridgedCall, BridgedClient, Step};
 pub use parking::{NotResumed, Parking};
 pub use rounds::deliver;
 pub use seal::PREFIX as STATE_PREFIX;
+#[cfg(feature = "fuzzing")]
+pub use seal::fuzz::request_state;

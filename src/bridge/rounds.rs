@@ -55,7 +55,7 @@ pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Fra
         let responses = responses.map_err(|(what, why)| unanswered(&route, &what, &why))?;
         let (retry, grown) = again(frame, &responses, pause.state.as_deref())
             .ok_or_else(|| unanswered(&route, "something", "its request cannot be sent again"))?;
-        let name_place = Span { start: name_place.start + grown, end: name_place.end + grown };
+        let name_place = name_place.map(|place| Span { start: place.start + grown, end: place.end + grown });
         let next = Delivery { frame: &retry, to, name_place, caller: caller.clone(), timeout };
         (answer, route) = registry.deliver(next).await?;
     }
@@ -112,10 +112,14 @@ async fn ask(caller: &Caller, questions: &[Question]) -> Result<Vec<u8>, (String
     }
     let answers = questions.iter().map(|question| async {
         let lacks = |why: &str| (question.method.clone(), why.to_owned());
+        let asked = caller.client.ask(&question.request, &caller.relay);
         let answer = tokio::select! {
-            answer = caller.client.ask(&question.request, &caller.relay) => answer.map_err(|_| lacks("the client went away"))?,
+            answer = asked.answer => answer.map_err(|_| lacks("the client went away"))?,
             () = caller.relay.closed() => return Err(lacks("the client went away")),
-            () = tokio::time::sleep(WAIT) => return Err(lacks("the client did not answer within 10 minutes")),
+            () = tokio::time::sleep(WAIT) => {
+                caller.client.take_back(asked.id, &caller.relay);
+                return Err(lacks("the client did not answer within 10 minutes"));
+            }
         };
         match (answer.result(), answer.error()) {
             (Some(result), _) => Ok((question.key.as_str(), answer.text(result).to_vec())),

@@ -116,7 +116,10 @@ impl Control {
         let Some(name_place) = name else { return Ended::failed("internal", "the call has no name", json!({})) };
         let to = Address::Tool { provider: &call.provider, tool: &call.tool };
         let timeout = call.timeout.map(Duration::from_secs_f64);
-        let delivery = bridge::deliver(&self.registry, Delivery { frame: &frame, to, name_place, caller, timeout });
+        let delivery = bridge::deliver(
+            &self.registry,
+            Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout },
+        );
         let delivered = match deadline {
             None => delivery.await,
             // Dropping the delivery cancels the call upstream.

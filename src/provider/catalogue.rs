@@ -1,6 +1,9 @@
 //! What a provider offers: its lists as the upstream wrote them, and what it said in the handshake.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -24,6 +27,8 @@ pub struct Hello {
     pub capabilities: Bytes,
     pub server_info: Bytes,
     pub instructions: Option<String>,
+    /// Spoken to in the legacy era, though it would serve the other one: it was late, and heard both questions.
+    pub both: bool,
 }
 
 /// Immutable; a change makes a new one.
@@ -34,6 +39,38 @@ pub struct Catalogue {
     pub prompts: Vec<Item>,
     pub resources: Vec<Item>,
     pub templates: Vec<Item>,
+    pub hints: Hints,
+}
+
+/// How long a list may be kept, as its upstream said when it was fetched. Not remembered over runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Hint {
+    pub fetched: Instant,
+    pub ttl: Duration,
+    pub public: bool,
+}
+
+/// Of each list. No part of what a catalogue is: the same things fetched again are the same catalogue.
+#[derive(Debug, Clone, Default)]
+pub struct Hints([Option<Hint>; 4]);
+
+impl PartialEq for Hints {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Hints {}
+
+impl Hint {
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.fetched)
+    }
+
+    /// Of the promise.
+    pub fn left(&self, now: Instant) -> Duration {
+        self.ttl.saturating_sub(self.age(now))
+    }
 }
 
 /// The four lists an upstream may have, and how each is asked for.
@@ -112,6 +149,19 @@ impl Catalogue {
             Listing::Prompts => &mut self.prompts,
             Listing::Resources => &mut self.resources,
             Listing::Templates => &mut self.templates,
+        }
+    }
+
+    /// `None`: its upstream says nothing of it, or it was not fetched in this run.
+    pub fn hint(&self, listing: Listing) -> Option<Hint> {
+        self.hints.0.get(listing as usize).copied().flatten()
+    }
+
+    /// A list as it came.
+    pub(super) fn put(&mut self, listing: Listing, (items, hint): (Vec<Item>, Option<Hint>)) {
+        *self.list_mut(listing) = items;
+        if let Some(place) = self.hints.0.get_mut(listing as usize) {
+            *place = hint;
         }
     }
 

@@ -42,4 +42,12 @@ impl Hello {
     pub fn era(&self) -> Era {
         if self.protocol_version == modern::VERSION { Era::Modern } else { Era::Legacy }
     }
+
+    /// In the way of its era: the two are not the same thing.
+    pub fn has_tasks(&self) -> bool {
+        match self.era() {
+            Era::Legacy => self.has(&["tasks"]),
+            Era::Modern => self.has(&["extensions", modern::extension::TASKS]),
+        }
+    }
 }

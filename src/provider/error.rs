@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ProviderState;
+use super::{ClientFeature, ProviderState};
 use crate::{config::ProviderName, telemetry::CallOutcome, transport::TransportError};
 
 /// Lines of the provider's own output that go into an error.
@@ -52,6 +52,9 @@ pub enum CallError {
     /// It needs something of the client that it did not get.
     #[error("provider \"{provider}\" needs {what} of this client to answer the call, and {why}")]
     NoInput { provider: ProviderName, what: String, why: String },
+    /// The same, of a client that says with each request what it can be asked for.
+    #[error("provider \"{provider}\" needs {} of this client to answer the call, which its request does not declare", .feature.as_str())]
+    MissingCapability { provider: ProviderName, feature: ClientFeature },
     #[error("provider \"{provider}\": {error}")]
     Transport { provider: ProviderName, error: TransportError },
 }
@@ -70,6 +73,7 @@ impl CallError {
             Self::Full { .. } => "too_many_instances",
             Self::ClientGone { .. } => "client_gone",
             Self::NoInput { .. } => "input_not_given",
+            Self::MissingCapability { .. } => "missing_capability",
             Self::Transport { .. } => "transport_error",
         }
     }
@@ -86,6 +90,7 @@ impl CallError {
             | Self::Full { provider, .. }
             | Self::ClientGone { provider }
             | Self::NoInput { provider, .. }
+            | Self::MissingCapability { provider, .. }
             | Self::Transport { provider, .. } => provider,
         }
     }
@@ -101,7 +106,7 @@ impl CallError {
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } | Self::Full { .. } => "internal",
-            Self::NoInput { .. } | Self::ClientGone { .. } => "client",
+            Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "client",
             _ => "upstream",
         }
     }
@@ -119,6 +124,9 @@ impl CallError {
             Self::Gone { exit, output, .. } => {
                 data["cause"] = json!(exit);
                 data["output"] = json!(output);
+            }
+            Self::MissingCapability { feature, .. } => {
+                data["requiredCapabilities"] = json!({feature.as_str(): {}});
             }
             Self::Full { limit, .. } => data["max_instances"] = json!(limit),
             Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),

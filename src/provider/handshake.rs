@@ -1,12 +1,16 @@
 //! From an open connection to an upstream that is known: `initialize` (the legacy era, 2024-11-05 to 2025-11-25; see
 //! `negotiation` for the other), then its lists.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{CallError, Catalogue, Era, Hello, Item, Listing, Upstream, marks};
+use super::{CallError, Catalogue, Era, Hello, Hint, Item, Listing, Upstream, marks};
 use crate::wire::{Frame, Span, shallow};
 
 /// Offered first; an upstream may answer with any of [`LEGACY_VERSIONS`].
@@ -70,6 +74,7 @@ pub(super) async fn initialize(upstream: &Arc<Upstream>, within: Duration) -> Re
         instructions: field("instructions")
             .and_then(|place| shallow::string(answer.bytes(), place))
             .map(std::borrow::Cow::into_owned),
+        both: false,
     };
     if let Some(link) = upstream.link() {
         link.negotiated(&version);
@@ -94,7 +99,8 @@ pub(super) async fn catalogue(
 ) -> Result<Catalogue, HandshakeError> {
     let mut catalogue = Catalogue { hello, ..Catalogue::default() };
     for listing in Listing::ALL {
-        *catalogue.list_mut(listing) = list(upstream, &catalogue.hello, listing, within).await?;
+        let listed = list(upstream, &catalogue.hello, listing, within).await?;
+        catalogue.put(listing, listed);
     }
     Ok(catalogue)
 }
@@ -105,23 +111,27 @@ pub(super) async fn list(
     hello: &Hello,
     listing: Listing,
     within: Duration,
-) -> Result<Vec<Item>, HandshakeError> {
+) -> Result<(Vec<Item>, Option<Hint>), HandshakeError> {
     if !hello.has(&[listing.capability()]) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let method = listing.method();
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut seen = HashSet::new();
     let mut params = b"{}".to_vec();
-    for _ in 0..MAX_PAGES {
+    // Of the page that may be kept shortest, from when the first one came.
+    let (fetched, mut kept) = (Instant::now(), None);
+    for page in 0..MAX_PAGES {
         let answer = upstream.request(method, &params)?.answer(within).await?;
         let result = match result_of(&answer, method) {
-            Err(HandshakeError::Refused { code: -32601, .. }) => return Ok(items),
+            Err(HandshakeError::Refused { code: -32601, .. }) => return Ok((items, None)),
             other => other?,
         };
         bytes += answer.bytes().len();
         read_page(&answer, result, listing, &mut items)?;
+        let hint = if upstream.era() == Era::Modern { hint(&answer, result, fetched) } else { None };
+        kept = if page == 0 { hint } else { kept.zip(hint).map(|(one, other)| lesser(one, other)) };
         if upstream.era() == Era::Modern && listing == Listing::Tools {
             items.retain(|tool| usable(upstream, tool));
         }
@@ -133,7 +143,7 @@ pub(super) async fn list(
         }
         let cursor = shallow::get(answer.bytes(), result, "nextCursor").ok().flatten();
         let Some(cursor) = cursor.map(|place| answer.text(place)).filter(|raw| *raw != b"null") else {
-            return Ok(items);
+            return Ok((items, kept));
         };
         if !seen.insert(cursor.to_vec()) {
             return Err(HandshakeError::PagingLoop { method });
@@ -141,6 +151,19 @@ pub(super) async fn list(
         params = [b"{\"cursor\":", cursor, b"}"].concat();
     }
     Err(HandshakeError::TooMuch { method, limit: MAX_PAGES, what: "pages" })
+}
+
+/// `None`: the page does not say, or not in a way that makes sense.
+fn hint(answer: &Frame, result: Span, fetched: Instant) -> Option<Hint> {
+    let field = |key| shallow::get(answer.bytes(), result, key).ok().flatten();
+    let ttl = std::str::from_utf8(answer.text(field("ttlMs")?)).ok()?.parse::<f64>().ok()?;
+    let ttl = Duration::try_from_secs_f64(ttl / 1000.0).ok()?;
+    let public = shallow::string(answer.bytes(), field("cacheScope")?)? == "public";
+    Some(Hint { fetched, ttl, public })
+}
+
+fn lesser(one: Hint, other: Hint) -> Hint {
+    Hint { ttl: one.ttl.min(other.ttl), public: one.public && other.public, ..one }
 }
 
 fn read_page(answer: &Frame, result: Span, listing: Listing, items: &mut Vec<Item>) -> Result<(), HandshakeError> {

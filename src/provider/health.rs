@@ -62,6 +62,10 @@ impl Provider {
     pub(super) async fn keep_catalogue(self: Arc<Self>, upstream: Arc<Upstream>) {
         loop {
             let first = upstream.news.changed_lists().await;
+            if first.renewed() {
+                self.tell_log_level();
+                self.tell_started();
+            }
             tokio::time::sleep(LIST_DEBOUNCE).await;
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
@@ -70,7 +74,7 @@ impl Provider {
                     continue;
                 }
                 match handshake::list(&upstream, &next.hello, listing, self.spec.call_timeout).await {
-                    Ok(items) => *next.list_mut(listing) = items,
+                    Ok(listed) => next.put(listing, listed),
                     Err(error) => {
                         tracing::warn!(provider = %self.name, list = listing.method(), %error, "catalogue_refresh_failed");
                     }
@@ -115,11 +119,12 @@ impl Provider {
             return self.learned_alone(owner, catalogue);
         }
         let known = self.catalogue.load_full();
-        if known.as_deref() == Some(&catalogue) {
-            return;
-        }
+        let same = known.as_deref() == Some(&catalogue);
         let catalogue = Arc::new(catalogue);
         self.catalogue.store(Some(catalogue.clone()));
+        if same {
+            return;
+        }
         if self.in_force.load(Ordering::Relaxed) {
             self.ground.catalogue_news.send_modify(|news| {
                 let Some(before) = known else {

@@ -36,6 +36,11 @@ impl Provider {
         self.hold(permit).await
     }
 
+    /// As [`Provider::lease`], past `max_concurrency`: for what is said about work that goes on in any case.
+    pub async fn lease_beside(self: &Arc<Self>) -> Result<Lease<'_>, CallError> {
+        self.hold(None).await
+    }
+
     /// Resolves when there is a live instance; starts one when there is none. A provider whose every permit is taken by
     /// calls is ready all the same.
     pub async fn be_ready(self: &Arc<Self>) -> Result<(), CallError> {
@@ -146,6 +151,12 @@ impl Provider {
             core.consecutive_failures = 0;
             core.retry_at = None;
         }
+    }
+}
+
+impl Core {
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && !self.upstream.as_ref().is_some_and(|upstream| upstream.works_on())
     }
 }
 

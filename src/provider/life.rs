@@ -142,7 +142,7 @@ impl Provider {
 
     /// What the next instance is told first.
     fn opening(&self) -> Opening {
-        let known = self.catalogue().map(|catalogue| catalogue.hello.era());
+        let known = self.catalogue().filter(|catalogue| !catalogue.hello.both).map(|catalogue| catalogue.hello.era());
         let known = if self.probe_harms.load(Ordering::Relaxed) { Some(Era::Legacy) } else { known };
         Opening::of(&self.spec, known)
     }
@@ -158,7 +158,8 @@ impl Provider {
         let deadline = tokio::time::Instant::now() + limit;
         let news = Arc::new(UpstreamNews::new(self.name.clone(), self.audience(), self.ground.updates.clone()));
         let (output, telemetry) = (self.output.clone(), self.ground.telemetry.clone());
-        let upstream = Upstream::new(self.name.clone(), self.client_end(), output, telemetry, news);
+        let ids = self.ground.task_ids.clone();
+        let upstream = Upstream::new(self.name.clone(), self.client_end(), output, telemetry, news, ids);
         let ear = Arc::new(Ear(upstream.clone()));
         let born = transport::open(&self.name, &self.spec, &self.ground.marker, self.output.clone(), ear);
         tokio::pin!(born);
@@ -323,8 +324,8 @@ impl Provider {
             return Some(if core.in_flight == 0 { Instant::now() } else { order.deadline });
         }
         let idle = self.spec.idle_ttl;
-        // A call in flight is never idle; its lease's return stamps the time from which idle is counted.
-        (!idle.is_zero()).then(|| if core.in_flight == 0 { core.last_used } else { Instant::now() } + idle)
+        // A call in flight is never idle, nor a task; a lease's return stamps the time from which idle is counted.
+        (!idle.is_zero()).then(|| if core.is_idle() { core.last_used } else { Instant::now() } + idle)
     }
 
     /// The order to end now, if it is time. Decided under the lock that leases are given out under.
@@ -333,7 +334,7 @@ impl Provider {
         let now = Instant::now();
         if core.order.is_none() {
             let idle = self.spec.idle_ttl;
-            if idle.is_zero() || core.in_flight != 0 || now < core.last_used + idle {
+            if idle.is_zero() || !core.is_idle() || now < core.last_used + idle {
                 return None;
             }
             // Its client has a question of it before it, outside of every call.

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{CallError, InFlight, ListKind, Provider, Upstream, upstream::Heard};
+use super::{
+    CallError, InFlight, ListKind, Provider, Topic, Upstream,
+    upstream::{Heard, RESOURCES, TASKS},
+};
 
 /// Longest wait for an acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -101,8 +104,8 @@ impl Provider {
         }
     }
 
-    /// What it offers to tell, and the resources.
-    fn filter(&self, uris: &BTreeSet<String>) -> Map<String, Value> {
+    /// What it offers to tell, and the topics.
+    fn filter(&self, topics: &BTreeSet<Topic>) -> Map<String, Value> {
         let mut filter = Map::new();
         let Some(catalogue) = self.catalogue() else { return filter };
         for (capability, key, _) in KINDS {
@@ -110,8 +113,14 @@ impl Provider {
                 filter.insert(key.to_owned(), Value::Bool(true));
             }
         }
-        if !uris.is_empty() {
-            filter.insert("resourceSubscriptions".to_owned(), json!(uris));
+        for topic in topics {
+            let (key, name) = match topic {
+                Topic::Resource(uri) => (RESOURCES, uri),
+                Topic::Task(id) => (TASKS, id),
+            };
+            if let Value::Array(names) = filter.entry(key).or_insert_with(|| json!([])) {
+                names.push(json!(name));
+            }
         }
         filter
     }
@@ -121,7 +130,7 @@ impl Provider {
         &self,
         upstream: &Arc<Upstream>,
         filter: &Map<String, Value>,
-        uris: &BTreeSet<String>,
+        topics: &BTreeSet<Topic>,
     ) -> Result<InFlight, String> {
         let mut acknowledged = upstream.listening.acknowledged.subscribe();
         let params = json!({"notifications": filter}).to_string();
@@ -131,12 +140,12 @@ impl Provider {
         let granted = tokio::select! {
             biased;
             found = acknowledged.wait_for(|seen| seen.as_ref().is_some_and(|(number, _)| *number == id)) => {
-                found.ok().and_then(|seen| seen.clone()).map(|(_, uris)| uris).unwrap_or_default()
+                found.ok().and_then(|seen| seen.clone()).map(|(_, topics)| topics).unwrap_or_default()
             }
             ended = call.ended() => return Err(told(&ended)),
             () = tokio::time::sleep(PATIENCE) => return Err("it did not acknowledge subscriptions/listen".into()),
         };
-        upstream.listening.heard.send_replace(Heard { asked: uris.clone(), granted, failed: None });
+        upstream.listening.heard.send_replace(Heard { asked: topics.clone(), granted, failed: None });
         Ok(call)
     }
 

@@ -46,6 +46,7 @@ impl CatalogueMemory {
             capabilities: raw("capabilities")?,
             server_info: raw("serverInfo")?,
             instructions: string("instructions"),
+            both: field("both").is_some(),
         };
         let mut catalogue = Catalogue { hello, ..Catalogue::default() };
         for listing in Listing::ALL {
@@ -112,6 +113,9 @@ fn render(catalogue: &Catalogue) -> Vec<u8> {
     if let Some(text) = &catalogue.hello.instructions {
         put(&[b",\"instructions\":", &shallow::quote(text)]);
     }
+    if catalogue.hello.both {
+        put(&[b",\"both\":true"]);
+    }
     for listing in Listing::ALL {
         put(&[b",", &shallow::quote(listing.field()), b":["]);
         for (index, item) in catalogue.list(listing).iter().enumerate() {
@@ -157,6 +161,7 @@ mod tests {
             capabilities: Bytes::from_static(b"{\"tools\":{}}"),
             server_info: Bytes::from_static(b"{}"),
             instructions: Some("say \"hi\"".into()),
+            both: true,
         };
         let catalogue = Catalogue { hello, tools: vec![item], ..Catalogue::default() };
         memory.remember("d", &catalogue).unwrap();

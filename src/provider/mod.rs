@@ -22,7 +22,11 @@ mod news;
 mod relay;
 mod slot;
 mod state;
+mod task_ids;
 mod upstream;
+
+#[cfg(feature = "fuzzing")]
+pub use upstream::head;
 
 use std::{
     sync::{
@@ -36,7 +40,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use catalogue::{Catalogue, Hello, Item, Listing, SharedCatalogue};
+pub use catalogue::{Catalogue, Hello, Hint, Hints, Item, Listing, SharedCatalogue};
 pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;
@@ -48,10 +52,11 @@ pub use load::Load;
 pub use marks::{Mark, marks};
 pub use memory::{CatalogueMemory, digest};
 pub use news::{Audience, ListKind, ListKinds, ResourceUpdate, UpstreamNews};
-pub use relay::{Caller, Client, ClientFeature, ClientId, Relay};
+pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
-pub use upstream::{InFlight, Outgoing, Upstream};
+pub use task_ids::TaskIds;
+pub use upstream::{InFlight, Outgoing, Topic, Upstream};
 
 use instances::{Instances, Owner};
 
@@ -66,6 +71,8 @@ pub struct Ground {
     pub marker: Marker,
     pub telemetry: Arc<Telemetry>,
     pub memory: CatalogueMemory,
+    /// What clients call the tasks of upstreams.
+    pub task_ids: Arc<TaskIds>,
     /// Short tasks beside the instances: writing a catalogue down.
     pub tasks: TaskTracker,
     /// A catalogue changed: which lists, counted. Coalesces; never loses the last one.
@@ -275,6 +282,11 @@ impl Provider {
     /// Whether the `tools` filter lets `tool` (the upstream's own name) through.
     pub fn offers(&self, tool: &str) -> bool {
         self.allow.is_match(tool) && !self.deny.is_match(tool)
+    }
+
+    /// Whether that filter lets everything through.
+    pub fn offers_all(&self) -> bool {
+        self.spec.tools.deny.is_empty() && self.spec.tools.allow.iter().any(|glob| glob == "*")
     }
 
     /// The last lines it wrote beside the protocol.

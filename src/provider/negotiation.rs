@@ -71,7 +71,7 @@ pub(super) async fn greet(
             other => other?,
         },
     };
-    upstream.settle(hello.era());
+    upstream.settle(&hello);
     Ok(hello)
 }
 
@@ -86,7 +86,8 @@ fn was_answered(error: &HandshakeError) -> bool {
 
 async fn probe(upstream: &Arc<Upstream>, limit: Duration, probing: &AtomicBool) -> Result<Hello, HandshakeError> {
     let mut found = pin!(discover(upstream, limit));
-    match tokio::time::timeout(PATIENCE.min(limit / 3), &mut found).await {
+    let patience = PATIENCE.min(limit / 3);
+    match tokio::time::timeout(patience, &mut found).await {
         Ok(Ok(hello)) => return Ok(hello),
         // Nobody is there, so nobody will hear the other question either.
         Ok(Err(HandshakeError::Call(error @ CallError::Transport { error: TransportError::Open(_), .. }))) => {
@@ -102,13 +103,16 @@ async fn probe(upstream: &Arc<Upstream>, limit: Duration, probing: &AtomicBool) 
         }
         Err(_) => {}
     }
-    // Silent, or slow to start. A slow one hears both questions, and may have taken the first one for good by then: so
-    // whichever is answered well counts.
+    // Silent, or slow to start. A slow one hears both questions. One that took the first for good refuses the second; one
+    // that goes by the latest word answers both, and is of the legacy era from then on: so the second answer counts.
     let mut greeted = pin!(initialize(upstream, limit));
     tokio::select! {
         biased;
         found = &mut found => match found {
-            Ok(hello) => Ok(hello),
+            Ok(hello) => match tokio::time::timeout(patience, greeted).await {
+                Ok(Ok(turned)) => Ok(Hello { both: true, ..turned }),
+                _ => Ok(hello),
+            },
             Err(_) => greeted.await,
         },
         greeted = &mut greeted => match greeted {
@@ -142,6 +146,7 @@ async fn discover(upstream: &Arc<Upstream>, within: Duration) -> Result<Hello, H
         capabilities: object(&answer, field(&["capabilities"])),
         server_info: object(&answer, info),
         instructions: field(&["instructions"]).and_then(|place| shallow::string(text, place)).map(|s| s.into_owned()),
+        both: false,
     })
 }
 

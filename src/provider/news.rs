@@ -63,6 +63,8 @@ impl ListKind {
 
 impl ListKinds {
     pub const ALL: Self = Self(7);
+    /// Beside the lists: the upstream has forgotten what it was told.
+    const RENEWED: u8 = 8;
 
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -80,6 +82,10 @@ impl ListKinds {
     pub fn has(self, kind: ListKind) -> bool {
         self.0 & kind as u8 != 0
     }
+
+    pub fn renewed(self) -> bool {
+        self.0 & Self::RENEWED != 0
+    }
 }
 
 impl UpstreamNews {
@@ -89,6 +95,12 @@ impl UpstreamNews {
 
     pub(super) fn list_changed(&self, kind: ListKind) {
         self.changed.fetch_or(kind as u8, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// It has lost the session and has a new one: every list may be another one, too.
+    pub(super) fn renewed(&self) {
+        self.changed.fetch_or(ListKinds::ALL.0 | ListKinds::RENEWED, Ordering::Relaxed);
         self.wake.notify_one();
     }
 

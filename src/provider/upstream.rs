@@ -4,11 +4,11 @@
 //! change for that, it keeps byte for byte.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::{CallError, Caller, ClientId, Era, Mark, UpstreamNews, error::TAIL};
+use super::{CallError, Caller, ClientId, Era, Hello, Mark, TaskIds, UpstreamNews, error::TAIL};
 use crate::{
     config::ProviderName,
     telemetry::Telemetry,
@@ -26,18 +26,31 @@ use crate::{
 
 mod client_end;
 mod envelope;
+mod handles;
 mod inbound;
+mod late;
 mod listening;
+mod questions;
+mod subscribed;
 
 pub(super) use client_end::ClientEnd;
 pub(super) use inbound::Ear;
-pub(super) use listening::{Heard, Listening};
+pub use listening::Topic;
+pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
+
+#[cfg(feature = "fuzzing")]
+pub use envelope::head;
 
 /// One connection's conversation.
 pub struct Upstream {
     provider: ProviderName,
     link: OnceLock<Arc<dyn Link>>,
     era: OnceLock<Era>,
+    /// It has declared tasks, in the way of its era.
+    tasks: AtomicBool,
+    handles: handles::Handles,
+    subscribed: Mutex<BTreeSet<String>>,
+    task_ids: Arc<TaskIds>,
     /// In the modern era: what is listened to.
     pub(super) listening: Listening,
     ids: AtomicU64,
@@ -48,7 +61,7 @@ pub struct Upstream {
     telemetry: Arc<Telemetry>,
     pub news: Arc<UpstreamNews>,
     /// Requests of the upstream that a client is answering now.
-    asking: AtomicUsize,
+    questions: questions::Questions,
     /// A call has left the table.
     settled: Notify,
 }
@@ -56,6 +69,7 @@ pub struct Upstream {
 #[derive(Default)]
 struct Table {
     pending: HashMap<u64, Pending>,
+    recent: late::Recent,
     /// Set once, when the connection is over: what every call gets from then on.
     ended: Option<CallError>,
 }
@@ -66,6 +80,8 @@ struct Pending {
     caller: Option<Caller>,
     /// The client's own token, raw JSON.
     progress: Option<Bytes>,
+    /// About a task (`tasks/...`).
+    of_task: bool,
 }
 
 /// A request that was sent. Dropping it tells the upstream that nobody waits any more.
@@ -98,11 +114,16 @@ impl Upstream {
         output: Arc<OutputRing>,
         telemetry: Arc<Telemetry>,
         news: Arc<UpstreamNews>,
+        task_ids: Arc<TaskIds>,
     ) -> Arc<Self> {
         Arc::new(Self {
             provider,
             link: OnceLock::new(),
             era: OnceLock::new(),
+            tasks: AtomicBool::new(false),
+            handles: handles::Handles::default(),
+            subscribed: Mutex::default(),
+            task_ids,
             listening: Listening::default(),
             ids: AtomicU64::new(1),
             table: Mutex::default(),
@@ -110,7 +131,7 @@ impl Upstream {
             output,
             telemetry,
             news,
-            asking: AtomicUsize::new(0),
+            questions: questions::Questions::default(),
             settled: Notify::new(),
         })
     }
@@ -141,14 +162,24 @@ impl Upstream {
         self.era.get().copied().unwrap_or_default()
     }
 
-    pub(super) fn settle(&self, era: Era) {
+    pub(super) fn settle(&self, hello: &Hello) {
+        self.tasks.store(hello.has_tasks(), Ordering::Relaxed);
         // One handshake, one era.
-        let _ = self.era.set(era);
+        let _ = self.era.set(hello.era());
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.tasks.load(Ordering::Relaxed)
     }
 
     /// Whether the headers of a call repeat its arguments.
     pub fn wants_marks(&self) -> bool {
         self.era() == Era::Modern && self.link.get().is_some_and(|link| link.wants_heads())
+    }
+
+    /// Whether it may say something of a call beside the call's own stream, and so after its answer.
+    fn speaks_beside(&self) -> bool {
+        self.era() == Era::Legacy && self.link.get().is_some_and(|link| link.wants_heads())
     }
 
     /// Passes a client's request on.
@@ -173,7 +204,11 @@ impl Upstream {
             shallow::path(frame.bytes(), params, &["_meta", "progressToken"]).ok().flatten()
         });
         let progress = token.map(|place| frame.bytes().slice(place.range()));
-        self.submit(Some(caller), progress, head, |id| {
+        if let Some((place, own)) = self.read_back(frame, &*caller.client) {
+            edits.replace(place, own);
+        }
+        let of_task = frame.method().starts_with("tasks/");
+        self.submit(Some(caller), progress, of_task, head, |id| {
             let number = id.to_string().into_bytes();
             if let Some(place) = token {
                 edits.replace(place, number.clone());
@@ -193,8 +228,10 @@ impl Upstream {
     /// [`Upstream::request`] while the era is still being found out.
     pub(super) fn request_in(self: &Arc<Self>, era: Era, method: &str, params: &[u8]) -> Result<InFlight, CallError> {
         match era {
-            Era::Legacy => self.submit(None, None, None, |id| wire::request(id.to_string().as_bytes(), method, params)),
-            Era::Modern => self.submit(None, None, Some(envelope::bare_head(method)), |id| {
+            Era::Legacy => {
+                self.submit(None, None, false, None, |id| wire::request(id.to_string().as_bytes(), method, params))
+            }
+            Era::Modern => self.submit(None, None, false, Some(envelope::bare_head(method)), |id| {
                 wire::request(id.to_string().as_bytes(), method, &envelope::own_params(params))
             }),
         }
@@ -208,10 +245,33 @@ impl Upstream {
         }
     }
 
+    /// A client's notification, as it is but for what a legacy upstream knows already. A modern one over HTTP hears none.
+    pub fn pass_on(&self, notification: &Frame) {
+        if self.era() == Era::Modern && self.link.get().is_some_and(|link| link.wants_heads()) {
+            return;
+        }
+        let mut edits = Splice::new();
+        if self.era() == Era::Legacy {
+            for place in envelope::surplus(notification) {
+                edits.replace(place, &b""[..]);
+            }
+        }
+        self.send_on(edits.apply(notification.bytes()).into());
+    }
+
+    /// A complete message that gets no answer.
+    fn send_on(&self, message: Bytes) {
+        if let Some(link) = self.link.get() {
+            // As with `notify`.
+            let _ = link.send(message, None);
+        }
+    }
+
     fn submit(
         self: &Arc<Self>,
         caller: Option<Caller>,
         progress: Option<Bytes>,
+        of_task: bool,
         head: Option<Head>,
         message: impl FnOnce(u64) -> Bytes,
     ) -> Result<InFlight, CallError> {
@@ -223,11 +283,11 @@ impl Upstream {
             if let Some(ended) = &table.ended {
                 return Err(ended.clone());
             }
-            table.pending.insert(id, Pending { reply: sender, caller, progress });
+            table.pending.insert(id, Pending { reply: sender, caller, progress, of_task });
         }
         let sent = match self.link.get() {
             Some(link) => {
-                let message = wire::one_line(message(id));
+                let message = message(id);
                 match head {
                     Some(head) => link.send_headed(message, Some(id), head),
                     None => link.send(message, Some(id)),
@@ -265,7 +325,16 @@ impl Upstream {
 
     /// The call that waits for the answer to `id`; it waits no longer.
     fn take_pending(&self, id: u64) -> Option<Pending> {
-        let call = self.table().pending.remove(&id);
+        let call = {
+            let mut table = self.table();
+            let call = table.pending.remove(&id);
+            if let Some(caller) = call.as_ref().and_then(|call| call.caller.as_ref())
+                && self.speaks_beside()
+            {
+                table.recent.ended(&caller.client);
+            }
+            call
+        };
         self.settled.notify_waiters();
         call
     }
@@ -278,7 +347,7 @@ impl Upstream {
 
     /// Whether a client has a question of it to answer.
     pub(super) fn is_asking(&self) -> bool {
-        self.asking.load(Ordering::Relaxed) > 0
+        self.questions.any()
     }
 
     /// Resolves when the connection is over.

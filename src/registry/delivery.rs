@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::ToolPrefix,
-    provider::{CallError, Caller, Client, Era, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -25,6 +25,9 @@ const LOOKUPS: usize = 4;
 /// Calls that a modern upstream does not know: it is listened to instead.
 const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 
+/// A task's result is waited for while others ask about it, or cancel it.
+const TASKS: &str = "tasks/";
+
 /// What a call names.
 #[derive(Debug, Clone, Copy)]
 pub enum Address<'a> {
@@ -32,14 +35,16 @@ pub enum Address<'a> {
     Listed(Listing, &'a str),
     /// A provider, or group, by its name and a tool by the upstream's own.
     Tool { provider: &'a str, tool: &'a str },
+    /// A provider by its name, for a method that is not about what it lists; `name`: what is named, as the upstream calls it.
+    At { provider: &'a str, name: &'a str },
 }
 
 /// One call to deliver.
 pub struct Delivery<'a> {
     pub frame: &'a Frame,
     pub to: Address<'a>,
-    /// Where in the frame the name or URI stands (quotes included).
-    pub name_place: Span,
+    /// Where in the frame the name or URI stands (quotes included). `None`: it names nothing.
+    pub name_place: Option<Span>,
     pub caller: Caller,
     /// Instead of the provider's `call_timeout_s`.
     pub timeout: Option<Duration>,
@@ -103,13 +108,25 @@ impl Registry {
         seat: Option<&Seat>,
     ) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
-        let lease = route.provider.lease(within).await.map_err(|error| (error, false))?;
+        let lease = match delivery.frame.method().starts_with(TASKS) {
+            true => route.provider.lease_beside().await,
+            false => route.provider.lease(within).await,
+        };
+        let lease = lease.map_err(|error| (error, false))?;
         let (frame, name) = (delivery.frame, &*route.name);
         if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));
         }
+        match frame.method() {
+            // Also when the answer is not waited for any more.
+            "resources/subscribe" => lease.upstream.subscribed(name, true),
+            "resources/unsubscribe" => lease.upstream.subscribed(name, false),
+            _ => {}
+        }
         let mut edits = Splice::new();
-        edits.replace(delivery.name_place, shallow::quote(name));
+        if let Some(place) = delivery.name_place {
+            edits.replace(place, shallow::quote(name));
+        }
         if let Some(seat) = seat {
             seat.leased(&route.provider);
             for (place, with) in &seat.edits {
@@ -122,7 +139,7 @@ impl Registry {
         let answer = call.answer(within).await.map_err(|error| (error, true))?;
         route.provider.answered();
         if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
-            lease.upstream.doubt_tools();
+            lease.upstream.doubt(ListKind::Tools);
         }
         Ok(answer)
     }
@@ -136,6 +153,7 @@ impl Registry {
             }
             // Prompts and resources: an unbounded set of names has no place in a metric.
             Address::Listed(listing, _) => listing.method(),
+            Address::At { .. } => "(other)",
         };
         self.ground.telemetry.call(route.provider.name.as_str(), tool, outcome, began.elapsed());
     }
@@ -144,6 +162,10 @@ impl Registry {
     pub async fn route(&self, to: Address<'_>, client: &Arc<dyn Client>) -> Result<Route, DeliveryError> {
         let (listing, name) = match to {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
+            Address::At { provider, name } => {
+                let found = self.provider(provider).ok_or_else(|| self.no_provider(provider))?;
+                return Ok(Route { provider: found, name: name.into(), group: None });
+            }
             Address::Listed(listing, name) => (listing, name),
         };
         if let Some(route) = self.index_for(&**client).route(listing, name) {
@@ -208,14 +230,16 @@ impl Registry {
                 let name = format!("{provider}{}{tool}", names::SEPARATOR);
                 Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
             }
-            None => {
-                if let Some(group) = self.group(provider) {
-                    return self.group_route(group, tool);
-                }
-                let help = self.closest_provider(provider).map(|name| name.to_string());
-                Err(DeliveryError::Unknown { kind: "provider", name: provider.to_owned(), help })
-            }
+            None => match self.group(provider) {
+                Some(group) => self.group_route(group, tool),
+                None => Err(self.no_provider(provider)),
+            },
         }
+    }
+
+    fn no_provider(&self, name: &str) -> DeliveryError {
+        let help = self.closest_provider(name).map(|name| name.to_string());
+        DeliveryError::Unknown { kind: "provider", name: name.to_owned(), help }
     }
 
     /// An upstream's own URI, as it stands in resource links: exactly one provider lists it, or has a template for it, or

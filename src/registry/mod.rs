@@ -2,7 +2,9 @@
 //!
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
+mod capabilities;
 mod delivery;
+mod freshness;
 pub mod groups;
 mod index;
 pub mod names;
@@ -20,6 +22,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery};
+pub use freshness::Freshness;
 pub use groups::{Group, NoMember};
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
@@ -96,6 +99,13 @@ impl Registry {
 
     pub fn group(&self, name: &str) -> Option<Arc<Group>> {
         self.current.load().groups.get(name).cloned()
+    }
+
+    /// The one provider that there is. `None`: there is none, or there are several.
+    pub fn only_provider(&self) -> Option<Arc<Provider>> {
+        let snapshot = self.current.load();
+        let mut all = snapshot.providers.values();
+        all.next().filter(|_| all.next().is_none()).cloned()
     }
 
     /// Puts `next` in force: one store. Only the reloader calls it.

@@ -8,11 +8,12 @@ use serde_json::json;
 use super::{
     Session, Sessions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
+    tasks, wishes,
 };
 use crate::{
     bridge::{self, Parking},
     config::Protocol,
-    provider::{Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
+    provider::{CallError, Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
 };
@@ -40,10 +41,10 @@ impl Gateway {
         match (frame.kind(), frame.method()) {
             (FrameKind::Response, _) => session.answer(frame),
             (_, "notifications/cancelled") => session.cancel(&frame),
+            (_, "notifications/progress") => session.progress(&frame),
             // Roots are not declared to shared upstreams.
             (_, "notifications/roots/list_changed") => self.registry.roots_changed(&**session, &frame),
-            // `initialized` needs no action, and progress of the client's work for an upstream has no way back yet.
-            _ => {}
+            _ => self.tell_vendor(Some(session), &frame),
         }
     }
 
@@ -79,9 +80,14 @@ impl Gateway {
             "resources/unsubscribe" => self.subscription(session, frame, caller, false).await,
             "completion/complete" => self.complete(frame, caller).await,
             "logging/setLevel" => self.set_level(session, frame),
+            tasks::LIST => self.list_tasks(frame, caller).await,
+            method if tasks::LEGACY.contains(&method) => self.task(frame, caller).await,
             method => match Listing::ALL.into_iter().find(|listing| listing.method() == method) {
-                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await)),
-                None => Err(Refusal::unknown_method(method)),
+                Some(listing) => {
+                    self.whole(frame)?;
+                    Ok(wire::result(frame.id(), &lists::list(&self.registry, session, listing).await))
+                }
+                None => self.vendor(frame, caller).await,
             },
         }
     }
@@ -100,11 +106,24 @@ impl Gateway {
         }
         let result = json!({
             "protocolVersion": version,
-            "capabilities": capabilities(),
             "serverInfo": server_info(),
             "instructions": lists::instructions(&self.registry),
         });
-        Ok(wire::result(frame.id(), result.to_string().as_bytes()))
+        Ok(wire::result(frame.id(), &self.with_capabilities(&result, Era::Legacy)))
+    }
+
+    /// `result` with the capabilities for clients of `era`: the gateway's own, and what its providers declare beside them.
+    pub(super) fn with_capabilities(&self, result: &serde_json::Value, era: Era) -> Vec<u8> {
+        let mut all = CAPABILITIES.to_vec();
+        if let Some(more) = self.registry.snapshot().declared(era) {
+            // An object that is not empty: its inside goes behind what is there.
+            all.pop();
+            all.push(b',');
+            all.extend_from_slice(more.get(1..).unwrap_or(b"}"));
+        }
+        let text = result.to_string();
+        let root = Span { start: 0, end: 0 };
+        Splice::new().add_field(text.as_bytes(), root, "capabilities", &all).apply(text.as_bytes())
     }
 
     pub(super) async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
@@ -139,7 +158,7 @@ impl Gateway {
     pub(super) async fn read_resource(&self, frame: &Frame, caller: Caller) -> Answer {
         let uri = self.string(frame, &["uri"])?;
         let to = Address::Listed(Listing::Resources, &uri.text);
-        let (mut answer, route) = self.delivered(frame, to, uri.place, caller).await?;
+        let (mut answer, route) = self.delivered(frame, to, Some(uri.place), caller).await?;
         if route.provider.era() == Era::Modern && Era::of(frame) == Era::Legacy {
             answer = legacy_code(answer);
         }
@@ -184,7 +203,7 @@ impl Gateway {
                 return Ok(wire::result(frame.id(), b"{}"));
             }
         }
-        let answer = self.delivered(frame, to, uri.place, caller).await;
+        let answer = self.delivered(frame, to, Some(uri.place), caller).await;
         if on && !matches!(&answer, Ok((answer, _)) if answer.error().is_none()) {
             session.unsubscribe(&uri.text);
         }
@@ -210,24 +229,22 @@ impl Gateway {
         }
         // A shared upstream has one level for all clients: the least that any of them wants. What one client does not want
         // is left out on its way to it.
-        let mut least = session.log_level();
-        self.sessions.each(|other| least = [least, other.log_level()].into_iter().flatten().min());
-        if let Some(name) = least.and_then(|least| LEVELS.get(usize::from(least))) {
-            self.registry.set_log_level(name);
+        if let Some(level) = wishes::least_level(&self.sessions) {
+            self.registry.set_log_level(level);
         }
         self.registry.log_level_changed(session);
         Ok(wire::result(frame.id(), b"{}"))
     }
 
     async fn deliver(&self, frame: &Frame, to: Address<'_>, place: Span, caller: Caller) -> Answer {
-        Ok(self.delivered(frame, to, place, caller).await?.0.with_id(frame.id()))
+        Ok(self.delivered(frame, to, Some(place), caller).await?.0.with_id(frame.id()))
     }
 
-    async fn delivered(
+    pub(super) async fn delivered(
         &self,
         frame: &Frame,
         to: Address<'_>,
-        name_place: Span,
+        name_place: Option<Span>,
         caller: Caller,
     ) -> Result<(Frame, crate::registry::Route), Refusal> {
         self.refuse_double_token(frame)?;
@@ -240,12 +257,23 @@ impl Gateway {
         self.place(frame, &["_meta", "progressToken"]).map(drop)
     }
 
+    /// Lists are given whole, so no cursor can be one of ours.
+    pub(super) fn whole(&self, frame: &Frame) -> Result<(), Refusal> {
+        match self.place(frame, &["cursor"])? {
+            Some(cursor) if frame.text(cursor) != b"null" => {
+                let message = "\"params.cursor\" is none that this gateway has given: its lists have one page";
+                Err(Refusal::new(code::INVALID_PARAMS, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn place(&self, frame: &Frame, path: &[&str]) -> Result<Option<Span>, Refusal> {
         let Some(params) = frame.params() else { return Ok(None) };
         shallow::path(frame.bytes(), params, path).map_err(|e| Refusal::new(code::INVALID_PARAMS, e.to_string()))
     }
 
-    fn string(&self, frame: &Frame, path: &[&str]) -> Result<Text, Refusal> {
+    pub(super) fn string(&self, frame: &Frame, path: &[&str]) -> Result<Text, Refusal> {
         let key = path.join(".");
         let missing = || Refusal::new(code::INVALID_PARAMS, format!("\"params.{key}\" is missing"));
         let place = self.place(frame, path)?.ok_or_else(missing)?;
@@ -257,24 +285,16 @@ impl Gateway {
 }
 
 /// What the gateway offers, in either era: whatever its providers have is passed on.
-pub(super) fn capabilities() -> serde_json::Value {
-    json!({
-        "tools": {"listChanged": true},
-        "prompts": {"listChanged": true},
-        "resources": {"subscribe": true, "listChanged": true},
-        "logging": {},
-        "completions": {},
-    })
-}
+const CAPABILITIES: &[u8] = br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"logging":{},"completions":{}}"#;
 
 pub(super) fn server_info() -> serde_json::Value {
     json!({"name": "hangar", "title": "hangar", "version": env!("CARGO_PKG_VERSION")})
 }
 
 /// A string of a request and where it stands.
-struct Text {
-    text: String,
-    place: Span,
+pub(super) struct Text {
+    pub text: String,
+    pub place: Span,
 }
 
 impl Refusal {
@@ -292,19 +312,23 @@ impl Refusal {
         wire::error(request.id(), self.code, &self.message, self.data.as_ref())
     }
 
-    fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {
+    pub(super) fn undelivered(error: DeliveryError, to: Address<'_>) -> Self {
         let message = error.to_string();
         match error {
             DeliveryError::Unknown { .. } if matches!(to, Address::Listed(Listing::Resources, _)) => {
                 let uri = match to {
                     Address::Listed(_, uri) => uri,
                     Address::Tool { tool, .. } => tool,
+                    Address::At { name, .. } => name,
                 };
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
             DeliveryError::Group(group) => {
                 Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(group.details()) }
+            }
+            DeliveryError::Call(call @ CallError::MissingCapability { .. }) => {
+                Self { code: modern::code::MISSING_CAPABILITY, message, data: Some(call.details()) }
             }
             DeliveryError::Call(call) => Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) },
         }

@@ -1,18 +1,14 @@
 //! Listings, and telling clients that they changed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Session, Sessions, dispatch::listed_uris};
+use super::{Session, Sessions, dispatch::listed_uris, wishes};
 use crate::{
-    config::ProviderName,
-    provider::{
-        Audience, CatalogueNews, Client, ClientId, Era, HomeKind, InstanceNews, ListKind, Listing, Provider,
-        ResourceUpdate, Upstream,
-    },
-    registry::Registry,
+    provider::{Audience, CatalogueNews, Client, Era, HomeKind, InstanceNews, ListKind, Listing, ResourceUpdate},
+    registry::{Freshness, Registry},
     wire::{self, Splice, shallow},
 };
 
@@ -41,13 +37,22 @@ pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: L
     for missing in registry.learn_catalogues(&client, within).await {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
+    registry.refresh_stale(&**session, listing);
     // Ahead of the look at it: what changes from here on is told.
     session.has_own_list(ListKind::of(listing));
     let index = registry.index_for(&**session);
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
-    [b"{", field.as_slice(), b":", &index.list(listing).array, b"}"].concat()
+    let hints = match session.era() {
+        Era::Legacy => String::new(),
+        Era::Modern => {
+            let Freshness { ttl, public } = registry.freshness(&**session, listing);
+            let scope = if public { "public" } else { "private" };
+            format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
+        }
+    };
+    [b"{", field.as_slice(), b":", &index.list(listing).array, hints.as_bytes(), b"}"].concat()
 }
 
 /// What the gateway says about itself and its providers in the handshake.
@@ -87,50 +92,20 @@ pub async fn keep_clients_informed(
                 let now = *news.borrow_and_update();
                 sessions.each(|session| tell(session, now));
             }
-            Some(update) = updates.recv() => pass_on(&sessions, &update),
+            Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
             Some(news) = instances.recv() => match news {
-                InstanceNews::Ready { provider, home } => subscribe_again(&registry, &sessions, &provider, home),
+                InstanceNews::Ready { provider, home } => wishes::ask_again(&registry, &sessions, &provider, home),
                 InstanceNews::Lists { home, kinds } => sessions.each(|session| {
                     if session.home().id == home {
                         session.lists_changed(kinds);
                     }
                 }),
             },
-        }
-    }
-}
-
-/// A subscription is the client's with the gateway; the instance that it was made with may be gone.
-fn subscribe_again(registry: &Registry, sessions: &Sessions, provider: &ProviderName, home: Option<ClientId>) {
-    let Some(parent) = registry.provider(provider.as_str()) else { return };
-    let instances = home.map_or_else(|| vec![parent.clone()], |home| parent.instances_of(home));
-    for provider in instances {
-        if let Some(upstream) = provider.live() {
-            subscribe_instance(registry, sessions, &provider, &upstream);
-        }
-    }
-}
-
-fn subscribe_instance(registry: &Registry, sessions: &Sessions, provider: &Arc<Provider>, upstream: &Arc<Upstream>) {
-    if !provider.catalogue().is_some_and(|catalogue| catalogue.hello.has(&["resources", "subscribe"])) {
-        return;
-    }
-    let mut wanted = BTreeSet::new();
-    let audience = provider.audience();
-    sessions.each(|session| {
-        if hears(session, audience) {
-            wanted.extend(session.subscriptions());
-        }
-    });
-    let own: BTreeSet<_> = wanted.iter().filter_map(|uri| registry.own_uri(provider, uri)).collect();
-    if upstream.era() == Era::Modern {
-        return upstream.listen_to(own);
-    }
-    for uri in own {
-        let params = [b"{\"uri\":", shallow::quote(&uri).as_slice(), b"}"].concat();
-        if let Ok(call) = upstream.request("resources/subscribe", &params) {
-            // Ends with the instance at the latest. One that refuses now sends no updates.
-            tokio::spawn(call.answer(provider.spec.call_timeout));
+            () = sessions.missed() => {
+                // Clients go together, and come back.
+                tokio::time::sleep(DEBOUNCE).await;
+                wishes::give_up(&registry, &sessions);
+            }
         }
     }
 }
@@ -157,8 +132,11 @@ pub(super) fn catch_up(registry: &Registry, session: &Session) {
     tell(session, *registry.ground.catalogue_news.borrow());
 }
 
-fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
+fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
     let frame = &update.frame;
+    if frame.method() == "notifications/tasks" {
+        return pass_task_on(registry, sessions, update);
+    }
     let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "uri").ok().flatten());
     let Some(place) = place else { return };
     let Some(own) = shallow::string(frame.bytes(), place) else { return };
@@ -172,8 +150,22 @@ fn pass_on(sessions: &Sessions, update: &ResourceUpdate) {
     }
 }
 
+fn pass_task_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
+    let frame = &update.frame;
+    let place = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "taskId").ok().flatten());
+    let Some(place) = place else { return };
+    let Some(own) = shallow::string(frame.bytes(), place) else { return };
+    let shown = registry.ground.task_ids.show(update.provider.as_str(), &own, 0);
+    let message: Bytes = Splice::new().replace(place, shallow::quote(&shown)).apply(frame.bytes()).into();
+    sessions.each(|session| {
+        if session.listen().is_some_and(|listen| listen.tasks().contains(&shown)) && hears(session, update.audience) {
+            session.push(message.clone());
+        }
+    });
+}
+
 /// Whether an instance is one that it may hear from.
-fn hears(session: &Session, audience: Audience) -> bool {
+pub(super) fn hears(session: &Session, audience: Audience) -> bool {
     match audience {
         Audience::Everybody => true,
         Audience::Home(home) => session.home().id == home,

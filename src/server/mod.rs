@@ -3,6 +3,7 @@
 mod batch;
 mod clients;
 mod connect;
+mod declared;
 mod dispatch;
 pub mod http;
 mod lists;
@@ -10,6 +11,9 @@ mod modern;
 mod session;
 mod sessions;
 pub mod stdio;
+mod tasks;
+mod vendor;
+mod wishes;
 
 /// How far the gateway's end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

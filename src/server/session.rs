@@ -2,6 +2,8 @@
 //!
 //! Sessions are abandoned far more often than ended, so one that does nothing costs a few hundred bytes.
 
+mod client;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -11,16 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::modern::{self, Listen};
+use super::{
+    declared::{declared, features},
+    modern::{self, Listen},
+};
 use crate::{
-    provider::{
-        CatalogueNews, Client, ClientFeature, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind,
-        ListKinds, Relay,
-    },
-    wire::{self, Frame, Span, shallow},
+    provider::{Asker, CatalogueNews, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind},
+    wire::{self, Frame, Span, Splice, shallow},
 };
 
 /// What a client has said, so that the gateway's next life knows it again after a restart in place.
@@ -34,14 +36,14 @@ pub struct SessionRecord {
     declared: String,
     log_level: u8,
     subscriptions: Vec<String>,
+    #[serde(default)]
+    tag: u64,
 }
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
 const NOT_LISTED: u64 = u64::MAX;
 /// Resources that one client may be subscribed to.
 pub const MAX_SUBSCRIPTIONS: usize = 1000;
-/// Bytes kept of how a client declares one feature.
-const LONGEST_DECLARATION: usize = 256;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
@@ -59,6 +61,8 @@ pub struct Greeting {
 
 pub struct Session {
     id: ClientId,
+    /// [`Client::tag`]. No secret: what is bound to it is sealed with one.
+    tag: u64,
     greeting: OnceLock<Greeting>,
     /// Index into [`LEVELS`]; messages below are not passed on. [`ANY_LEVEL`]: the client has not said.
     log_level: AtomicU8,
@@ -73,10 +77,9 @@ pub struct Session {
     home: OnceLock<Home>,
     /// What its one request listens to.
     listen: Option<Listen>,
-    /// Fires when the session is over.
-    pub over: CancellationToken,
-    /// Fires when its connection takes no more requests.
-    pub closing: CancellationToken,
+    /// Made when somebody waits for them: most sessions are abandoned without a stream.
+    over: OnceLock<CancellationToken>,
+    closing: OnceLock<CancellationToken>,
 }
 
 #[derive(Default)]
@@ -84,11 +87,18 @@ struct Inner {
     /// Requests of the client, by raw id.
     calls: HashMap<Bytes, CancellationToken>,
     /// Requests to the client, by the number we gave them.
-    asks: HashMap<u64, oneshot::Sender<Frame>>,
+    asks: HashMap<u64, Question>,
     /// Resource URIs as the client knows them.
     subscriptions: HashSet<Box<str>>,
     /// Where messages go that belong to no call.
     stream: Option<mpsc::Sender<Bytes>>,
+}
+
+/// A request to the client that it has not answered.
+struct Question {
+    from: Asker,
+    /// The upstream's own progress token, raw JSON; the client's is our number.
+    token: Option<Bytes>,
 }
 
 /// One request of the client, from its arrival to its answer. Dropping it forgets the id.
@@ -112,6 +122,7 @@ impl Session {
     pub fn new(now: CatalogueNews) -> Arc<Self> {
         Arc::new(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
+            tag: fastrand::u64(1..),
             greeting: OnceLock::new(),
             log_level: AtomicU8::new(ANY_LEVEL),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
@@ -120,8 +131,8 @@ impl Session {
             own_lists: AtomicU8::new(0),
             home: OnceLock::new(),
             listen: None,
-            over: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            over: OnceLock::new(),
+            closing: OnceLock::new(),
         })
     }
 
@@ -157,7 +168,7 @@ impl Session {
     /// that came by itself is at home nowhere.
     pub(super) fn live_on(&self, connection: &Self) {
         if connection.has_stream() {
-            let (id, over) = (connection.id, connection.over.clone());
+            let (id, over) = (connection.id, connection.over().clone());
             // A request comes on one connection.
             let _ = self.home.set(Home { id, kind: HomeKind::Connection, over });
         }
@@ -165,7 +176,7 @@ impl Session {
 
     /// What was started for this request alone ends with what is given.
     pub(super) fn over_with_call(&self) -> Option<DropGuard> {
-        self.home.get().is_none().then(|| self.over.clone().drop_guard())
+        self.home.get().is_none().then(|| self.over().clone().drop_guard())
     }
 
     pub(super) fn listen(&self) -> Option<&Listen> {
@@ -183,12 +194,13 @@ impl Session {
             declared: String::from_utf8_lossy(&greeting.declared).into_owned(),
             log_level: self.log_level.load(Ordering::Relaxed),
             subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
+            tag: self.tag,
         })
     }
 
     /// The client of an earlier life. It is told that every list may be another one now.
     pub fn resumed(record: SessionRecord) -> Arc<Self> {
-        let session = Self::new(CatalogueNews::default());
+        let mut session = Self::new(CatalogueNews::default());
         let SessionRecord {
             protocol_version,
             client_name,
@@ -197,7 +209,11 @@ impl Session {
             declared,
             log_level,
             subscriptions,
+            tag,
         } = record;
+        if let (Some(session), 1..) = (Arc::get_mut(&mut session), tag) {
+            session.tag = tag;
+        }
         // A version that this program does not know any more: the client is where it would be after `initialize`.
         let known = LEGACY_VERSIONS.into_iter().find(|known| *known == protocol_version);
         let _ = session.greeting.set(Greeting {
@@ -228,6 +244,16 @@ impl Session {
             declared: place(&["capabilities"]).map(|place| declared(text, place)).unwrap_or_default(),
         };
         self.greeting.set(greeting).is_ok()
+    }
+
+    /// Fires when the session is over.
+    pub fn over(&self) -> &CancellationToken {
+        self.over.get_or_init(CancellationToken::new)
+    }
+
+    /// Fires when its connection takes no more requests.
+    pub fn closing(&self) -> &CancellationToken {
+        self.closing.get_or_init(CancellationToken::new)
     }
 
     pub fn greeting(&self) -> Option<&Greeting> {
@@ -264,7 +290,23 @@ impl Session {
     pub fn answer(&self, frame: Frame) {
         if let Some(waiting) = frame.id_u64().and_then(|id| self.inner().asks.remove(&id)) {
             // The upstream that asked may be gone.
-            let _ = waiting.send(frame);
+            let _ = waiting.from.answer.send(frame);
+        }
+    }
+
+    /// `notifications/progress` of the client, on what it was asked for: back to who asked.
+    pub fn progress(&self, frame: &Frame) {
+        let place =
+            frame.params().and_then(|params| shallow::get(frame.bytes(), params, "progressToken").ok().flatten());
+        let Some(place) = place else { return };
+        let number = std::str::from_utf8(frame.text(place)).ok().and_then(|text| text.parse::<u64>().ok());
+        let inner = self.inner();
+        if let Some(question) = number.and_then(|number| inner.asks.get(&number))
+            && let Some(token) = &question.token
+        {
+            let told = Splice::new().replace(place, token.to_vec()).apply(frame.bytes());
+            // Full: the upstream has news enough to read.
+            let _ = question.from.progress.try_send(told.into());
         }
     }
 
@@ -345,6 +387,12 @@ impl Session {
         self.inner().subscriptions.iter().cloned().collect()
     }
 
+    /// Whether upstreams were asked for something on its behalf that they go on with.
+    pub(super) fn has_wishes(&self) -> bool {
+        let listens = self.listen.as_ref().is_some_and(|listen| !listen.tasks().is_empty());
+        listens || self.log_level().is_some() || !self.inner().subscriptions.is_empty()
+    }
+
     /// It has just been given list number `kind`: as of `news`, with `learned` first catalogues in it.
     pub fn listed(&self, kind: usize, news: u64, learned: u64) {
         if let (Some(told), Some(listed)) = (self.told.get(kind), self.listed.get(kind)) {
@@ -366,7 +414,7 @@ impl Session {
 
     /// Forgets everything that is in flight.
     pub fn end(&self) {
-        self.over.cancel();
+        self.over().cancel();
         let mut inner = self.inner();
         inner.calls.drain().for_each(|(_, token)| token.cancel());
         inner.asks.clear();
@@ -388,101 +436,4 @@ fn clipped(text: &[u8], object: Span, key: &str) -> Box<str> {
     let place = shallow::get(text, object, key).ok().flatten();
     let found = place.and_then(|place| shallow::string(text, place)).unwrap_or_default();
     found.chars().take(128).collect::<String>().into_boxed_str()
-}
-
-/// One bit for each feature that is declared.
-fn features(text: &[u8], capabilities: Span) -> u8 {
-    let declared = |key| matches!(shallow::get(text, capabilities, key), Ok(Some(_)));
-    FEATURES.iter().map(|(feature, key)| u8::from(declared(key)) << (*feature as u8)).sum()
-}
-
-/// The features alone. One that is declared at great length is declared in short.
-fn declared(text: &[u8], capabilities: Span) -> Box<[u8]> {
-    let mut found: Vec<(&str, &[u8])> = Vec::new();
-    for (_, key) in FEATURES {
-        if let Ok(Some(place)) = shallow::get(text, capabilities, key) {
-            let raw = place.of(text);
-            let fits = raw.len() <= LONGEST_DECLARATION && raw.starts_with(b"{");
-            found.push((key, if fits { raw } else { b"{}" }));
-        }
-    }
-    match found.as_slice() {
-        [] => Box::default(),
-        found => [b"{", shallow::members(found).as_slice(), b"}"].concat().into_boxed_slice(),
-    }
-}
-
-/// How a client declares each feature.
-const FEATURES: [(ClientFeature, &str); 3] = [
-    (ClientFeature::Sampling, "sampling"),
-    (ClientFeature::Elicitation, "elicitation"),
-    (ClientFeature::Roots, "roots"),
-];
-
-impl Client for Session {
-    fn id(&self) -> ClientId {
-        self.id
-    }
-
-    fn home(&self) -> Home {
-        let kind = match self.greeting.get().map(|greeting| greeting.era) {
-            Some(Era::Modern) => HomeKind::Call,
-            _ => HomeKind::Session,
-        };
-        self.home.get().cloned().unwrap_or_else(|| Home { id: self.id, kind, over: self.over.clone() })
-    }
-
-    fn general(&self) -> Option<Relay> {
-        let stream = self.inner().stream.clone().filter(|stream| !stream.is_closed());
-        stream.map(Relay::into_stream)
-    }
-
-    fn lists_changed(&self, kinds: ListKinds) {
-        if self.greeting.get().is_none() {
-            return;
-        }
-        for kind in ListKind::ALL.into_iter().filter(|kind| kinds.has(*kind)) {
-            self.own_lists.fetch_or(kind as u8, Ordering::Relaxed);
-        }
-        self.tell_own_lists();
-    }
-
-    fn has(&self, feature: ClientFeature) -> bool {
-        self.greeting.get().is_some_and(|greeting| greeting.features & (1 << feature as u8) != 0)
-    }
-
-    fn capabilities(&self) -> Bytes {
-        match self.greeting.get().map(|greeting| &*greeting.declared) {
-            None | Some([]) => Bytes::from_static(b"{}"),
-            Some(declared) => Bytes::copy_from_slice(declared),
-        }
-    }
-
-    fn log_level(&self) -> Option<&'static str> {
-        LEVELS.get(usize::from(Session::log_level(self)?)).copied()
-    }
-
-    fn wants_log(&self, level: &str) -> bool {
-        let index = LEVELS.iter().position(|known| *known == level).unwrap_or(LEVELS.len());
-        match self.log_level() {
-            Some(least) => index >= usize::from(least),
-            // A legacy client gets what the server likes to send, a modern one nothing that it did not ask for.
-            None => self.greeting.get().is_none_or(|greeting| greeting.era == Era::Legacy),
-        }
-    }
-
-    fn ask(&self, request: &Frame, via: &Relay) -> oneshot::Receiver<Frame> {
-        let (sender, receiver) = oneshot::channel();
-        let id = ASKS.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut inner = self.inner();
-            // Of calls that ended without the client's answer.
-            inner.asks.retain(|_, waiting| !waiting.is_closed());
-            inner.asks.insert(id, sender);
-        }
-        if !via.send(request.with_id(id.to_string().as_bytes())) {
-            self.inner().asks.remove(&id);
-        }
-        receiver
-    }
 }

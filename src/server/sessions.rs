@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use super::{Session, SessionRecord};
 use crate::{provider::CatalogueNews, telemetry::Telemetry};
 
@@ -27,6 +29,8 @@ pub struct Sessions {
     telemetry: Arc<Telemetry>,
     born: Instant,
     leaving: AtomicBool,
+    /// One has ended on whose behalf upstreams were asked for something.
+    missed: Notify,
 }
 
 struct Entry {
@@ -43,6 +47,7 @@ impl Sessions {
             telemetry,
             born: Instant::now(),
             leaving: AtomicBool::new(false),
+            missed: Notify::new(),
         })
     }
 
@@ -64,7 +69,7 @@ impl Sessions {
         if all.len() >= MOST {
             let oldest = all.iter().min_by_key(|(_, entry)| entry.seen.load(Ordering::Relaxed)).map(|(key, _)| *key);
             if let Some(entry) = oldest.and_then(|key| all.remove(&key)) {
-                entry.session.end();
+                self.over(&entry.session);
             }
         }
         all.insert(key, Entry { session, seen: AtomicU64::new(seen) });
@@ -129,7 +134,19 @@ impl Sessions {
         let entry = all.remove(key);
         self.count(&all);
         drop(all);
-        entry.map(|entry| entry.session.end()).is_some()
+        entry.map(|entry| self.over(&entry.session)).is_some()
+    }
+
+    fn over(&self, session: &Session) {
+        session.end();
+        if session.has_wishes() {
+            self.missed.notify_one();
+        }
+    }
+
+    /// Resolves when what upstreams do for all clients may be more than those want that are left.
+    pub(super) async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     pub fn each(&self, mut with: impl FnMut(&Arc<Session>)) {
@@ -162,7 +179,7 @@ impl Sessions {
             .collect();
         for key in gone {
             if let Some(entry) = all.remove(&key) {
-                entry.session.end();
+                self.over(&entry.session);
             }
         }
         // A burst of abandoned sessions must not keep its memory.

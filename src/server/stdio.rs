@@ -68,7 +68,7 @@ pub async fn serve(
     };
     calls.close();
     // What would wait for ever has its answer now.
-    session.closing.cancel();
+    session.closing().cancel();
     tokio::select! {
         () = calls.wait() => {}
         () = wire.gone => {}

@@ -30,6 +30,9 @@ mod streams;
 mod subprocess;
 pub mod sweep;
 
+#[cfg(feature = "fuzzing")]
+pub use remote::{sse, stamped};
+
 pub use docker::{
     ContainerOf, EngineFacts, KEEPER, container_memory, containers, end_container, engine, entry as keeper_entry,
     sweep as sweep_containers,
@@ -52,12 +55,15 @@ pub trait Inbound: Send + Sync + 'static {
     /// The request `id` will get no answer (HTTP error, oversize answer, connection lost in mid-call...).
     /// `None`: the upstream sent something that had to be dropped and may have been an answer to any request in flight.
     fn failed(&self, id: Option<u64>, error: TransportError);
+
+    /// The upstream had lost the session, and was greeted again: it knows nothing of what it was told before.
+    fn renewed(&self) {}
 }
 
 /// The sending half. Cheap calls, never blocking.
 pub trait Link: Send + Sync + 'static {
-    /// Queues one JSON-RPC message (no newline inside). `request`: its id when an answer is expected. An `Err` means that
-    /// not a byte was sent.
+    /// Queues one JSON-RPC message; where messages are lines, line ends in it become spaces. `request`: its id when an answer
+    /// is expected. An `Err` means that not a byte was sent.
     fn send(&self, message: Bytes, request: Option<u64>) -> Result<(), TransportError>;
 
     /// [`Link::send`] in the era without sessions: over HTTP `head` goes along, and no session.

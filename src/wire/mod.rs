@@ -1,14 +1,17 @@
 //! JSON-RPC over raw bytes: the envelope is read, a few places are changed, everything else is copied.
 //!
 //! `scan` finds places, `shallow` looks one level in and splices, `frame` is one message, `compose` writes our own, `hex` is for
-//! bytes where only text may stand.
+//! bytes where only text may stand, `mac` for what nobody else may have written.
 //! `hello` is what is said first on the connect socket.
 
 mod compose;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod hello;
 pub mod hex;
 mod lines;
+mod mac;
 pub mod modern;
 mod scan;
 pub mod shallow;
@@ -16,6 +19,7 @@ pub mod shallow;
 pub use compose::{code, error, notification, request, result, to_json};
 pub use frame::{Frame, FrameError, FrameKind};
 pub use lines::{Line, Lines};
+pub use mac::{Mac, same};
 pub use scan::{Malformed, Span};
 pub use shallow::{DuplicateKey, Splice};
 

@@ -9,7 +9,14 @@ pub mod key {
     pub const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+    /// In both eras: the task that a message is about.
+    pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
     pub const SERVER: &str = "io.modelcontextprotocol/serverInfo";
+}
+
+/// Extensions that the gateway has a part in.
+pub mod extension {
+    pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 }
 
 /// Error codes that it has added.

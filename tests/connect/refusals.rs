@@ -69,11 +69,11 @@ fn what_is_no_gateway_or_says_nothing_is_not_talked_to() {
     let mut connect = place.spawn();
     let _link = fake.accept("HTTP/1.1 400 Bad Request");
     assert_eq!(connect.wait_exit().code(), Some(5));
-    assert!(connect.err().contains("no hangar gateway"), "{}", connect.err());
+    connect.wait_err("no hangar gateway");
     let mut connect = Connect::spawn(&mut place.command(&["connect", "--timeout", "0.5"]));
     let _link = fake.accept_silent();
     assert_eq!(connect.wait_exit().code(), Some(4));
-    assert!(connect.err().contains("said nothing"), "{}", connect.err());
+    connect.wait_err("said nothing");
     // One that leaves without a hello was about to end anyway; what listens no more is replaced.
     let connect = place.spawn();
     drop(fake.accept_silent());

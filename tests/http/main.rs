@@ -3,6 +3,7 @@
 mod answers;
 mod api;
 mod connections;
+mod late;
 mod refusals;
 mod rig;
 mod sessions;

@@ -21,8 +21,12 @@ mod life;
 mod modern;
 #[path = "provider/options.rs"]
 mod options;
+#[path = "provider/passing.rs"]
+mod passing;
 #[path = "provider/private.rs"]
 mod private;
+#[path = "provider/tasks.rs"]
+mod tasks;
 #[path = "provider/tools.rs"]
 mod tools;
 
@@ -73,6 +77,8 @@ struct State {
     asked: HashMap<String, mpsc::Sender<String>>,
     next_id: u32,
     deaf: bool,
+    passing: passing::Heard,
+    tasks: Vec<tasks::Task>,
     log_level: Option<String>,
     private: private::Private,
     subscribed: Vec<String>,
@@ -128,7 +134,7 @@ impl Server {
         if self.options.refuse_envelope && params.contains("io.modelcontextprotocol") {
             return self.error(id, -32600, "this connection serves the handshake protocol era");
         }
-        if self.in_modern_era(id, method, params, &value) {
+        if self.in_modern_era(id, method, params, &value) || tasks::serves(self, id, method, &value) {
             return;
         }
         let result = match method {
@@ -166,7 +172,7 @@ impl Server {
                 self.lock().log_level = value["level"].as_str().map(str::to_owned);
                 json!({})
             }
-            _ => return self.error(id, -32601, "method not found"),
+            _ => return passing::vendor(self, id, method, params),
         };
         self.answer(id, &result.to_string());
     }
@@ -182,13 +188,13 @@ impl Server {
         let version = VERSIONS.into_iter().find(|v| *v == offered).unwrap_or("2025-11-25");
         let result = json!({
             "protocolVersion": version,
-            "capabilities": {
+            "capabilities": tasks::capabilities(self, false, json!({
                 "tools": {"listChanged": true},
                 "resources": {"listChanged": true, "subscribe": true},
                 "prompts": {"listChanged": true},
                 "completions": {},
                 "logging": {}
-            },
+            })),
             "serverInfo": {"name": self.options.name, "version": self.options.version},
             "instructions": "a test provider"
         });
@@ -196,6 +202,7 @@ impl Server {
     }
 
     fn notification(self: &Arc<Self>, method: &str, params: &str) {
+        self.lock().passing.notification(method, params);
         #[derive(Deserialize)]
         struct Cancelled<'a> {
             #[serde(rename = "requestId", borrow)]

@@ -52,6 +52,9 @@ struct Args {
     /// How an unknown session is told: 404, or the 400 of servers after the TypeScript SDK's examples.
     #[arg(long, default_value = "404")]
     unknown_session: u16,
+    /// Takes so long to open a GET stream.
+    #[arg(long, default_value = "0")]
+    stream_after_ms: u64,
     /// `K=V`: 401 without it.
     #[arg(long)]
     require_header: Vec<String>,
@@ -64,6 +67,9 @@ struct Args {
     /// Clients must show a certificate of this authority.
     #[arg(long)]
     client_ca: Option<PathBuf>,
+    /// It has a resource to subscribe to, and logs.
+    #[arg(long)]
+    resources: bool,
     /// The `endpoint` event of the legacy transport.
     #[arg(long, default_value = "/messages")]
     endpoint: String,
@@ -208,7 +214,10 @@ async fn handle(
     server.count(&format!("{}s", method.as_str().to_lowercase()));
     match (server.args.mode, method.as_str()) {
         (Mode::Streamable, "POST") => server.post(cut, &headers, &body).await,
-        (Mode::Streamable, "GET") => server.get(&headers),
+        (Mode::Streamable, "GET") => {
+            tokio::time::sleep(Duration::from_millis(server.args.stream_after_ms)).await;
+            server.get(&headers)
+        }
         (Mode::Streamable, "DELETE") => server.delete(&headers).into_response(),
         (Mode::SseLegacy, "POST") => server.legacy_post(uri.query().unwrap_or_default(), &body),
         (Mode::SseLegacy, "GET") => server.legacy_stream(),
@@ -284,7 +293,7 @@ impl Server {
 
     fn initialize(&self, message: &Value) -> Response {
         self.count("initialises");
-        let mut response = axum::Json(initialized(message)).into_response();
+        let mut response = axum::Json(initialized(message, self.args.resources)).into_response();
         if !self.args.no_sessions {
             let id = self.fresh("session-");
             response.headers_mut().insert("mcp-session-id", id.parse().unwrap());
@@ -446,7 +455,7 @@ impl Server {
                 return server.take_notice(&message);
             }
             let answer = match message["method"].as_str() {
-                Some("initialize") => initialized(&message),
+                Some("initialize") => initialized(&message, false),
                 _ => server.answer(&message, &out).await,
             };
             let _ = out.send(Ok(format!("event: message\r\ndata: {answer}\r\n\r\n"))).await;

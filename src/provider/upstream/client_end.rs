@@ -42,8 +42,9 @@ impl ClientEnd {
     }
 
     /// Whether waiting may bring one.
-    pub(super) fn may_open(&self, feature: ClientFeature) -> bool {
-        matches!(self, Self::Session { client, .. } if client.has(feature) && !client.home().over.is_cancelled())
+    pub(super) fn may_open(&self, feature: Option<ClientFeature>) -> bool {
+        let has = |client: &Arc<dyn Client>| feature.is_none_or(|feature| client.has(feature));
+        matches!(self, Self::Session { client, .. } if has(client) && !client.home().over.is_cancelled())
     }
 
     /// Why a request goes to nobody.

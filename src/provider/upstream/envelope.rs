@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Methods whose one name goes into a header of its own.
-const NAMED: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+const NAMED: [&str; 6] = ["tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel"];
 
 /// A legacy server heard it in the handshake, from us, and some refuse a request that bears it.
 pub(super) fn surplus(frame: &Frame) -> Vec<Span> {
@@ -23,7 +23,10 @@ pub(super) fn surplus(frame: &Frame) -> Vec<Span> {
         return Vec::new();
     };
     let Ok(Some(meta)) = shallow::get(frame.bytes(), params, "_meta") else { return Vec::new() };
-    shallow::removals(frame.bytes(), meta, |key| KEYS.contains(&key))
+    let mut surplus = shallow::removals(frame.bytes(), meta, |key| KEYS.contains(&key));
+    // How a legacy client asks for a task, and gets what a modern one could not read: to be ignored in its era.
+    surplus.extend(shallow::removals(frame.bytes(), params, |key| key == "task"));
+    surplus
 }
 
 /// The edits that let a legacy client's request say what every modern one does: exactly these keys, in front.
@@ -59,8 +62,10 @@ pub(super) fn introduce(frame: &Frame, caller: &Caller, edits: &mut Splice<'_>) 
 /// `params` (raw, empty: none) of a request of the gateway's own, for a modern upstream.
 pub(super) fn own_params(params: &[u8]) -> Vec<u8> {
     let (version, info) = (shallow::quote(modern::VERSION), ours());
+    // Tasks are listened for on behalf of clients that know them.
+    let capabilities = json!({"extensions": {modern::extension::TASKS: {}}}).to_string();
     let meta: [(&str, &[u8]); 3] =
-        [(key::VERSION, &version), (key::CAPABILITIES, b"{}"), (key::CLIENT, info.as_bytes())];
+        [(key::VERSION, &version), (key::CAPABILITIES, capabilities.as_bytes()), (key::CLIENT, info.as_bytes())];
     let meta = [b"{", shallow::members(&meta).as_slice(), b"}"].concat();
     let text = if params.is_empty() { &b"{}"[..] } else { params };
     match shallow::root(text) {
@@ -75,7 +80,7 @@ fn ours() -> String {
 }
 
 /// What the headers of a request repeat. `name`: as the upstream calls it; `marks`: of the tool that is called.
-pub(super) fn head(frame: &Frame, name: &str, marks: &[Mark]) -> Head {
+pub fn head(frame: &Frame, name: &str, marks: &[Mark]) -> Head {
     let method = frame.method();
     let params = marks.iter().filter_map(|mark| Some((mark.header.as_str().into(), mark.value(frame)?.into())));
     Head { method: method.into(), name: NAMED.contains(&method).then(|| name.into()), params: params.collect() }

@@ -1,26 +1,15 @@
 //! What an upstream says, and to whom it goes: to the one call or client it belongs to, or to nobody.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Pending, Table, Upstream, client_end::OPENING, envelope, listening};
+use super::{Pending, Table, Upstream, envelope, listening};
 use crate::{
     provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
-    wire::{self, Frame, FrameKind, Splice, code, shallow},
+    wire::{self, Frame, FrameKind, Splice, shallow},
 };
-
-/// Requests of one upstream that may wait for clients at one time.
-const MAX_ASKING: usize = 64;
-
-/// Between two looks for a way to a client.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long a client may take to answer what belongs to none of its calls.
-const WAIT: Duration = Duration::from_secs(600);
 
 /// Handed to the transport; the conversation itself is shared with the calls.
 pub(in crate::provider) struct Ear(pub Arc<Upstream>);
@@ -36,6 +25,10 @@ impl Inbound for Ear {
         } else {
             self.one(json, answering);
         }
+    }
+
+    fn renewed(&self) {
+        self.0.news.renewed();
     }
 
     fn failed(&self, id: Option<u64>, error: TransportError) {
@@ -68,9 +61,13 @@ impl Ear {
     }
 
     fn response(&self, frame: Frame) {
-        let call = frame.id_u64().and_then(|id| self.0.take_pending(id));
+        let call = frame.id_u64().and_then(|id| Some((id, self.0.take_pending(id)?)));
         match call {
-            Some(call) => drop(call.reply.send(Ok(frame))),
+            Some((id, call)) => {
+                let frame = self.0.handed_out(frame, id, &call);
+                // Who waited may have gone.
+                let _ = call.reply.send(Ok(frame));
+            }
             // Unknown, late or twice.
             None => self.stray(),
         }
@@ -89,10 +86,18 @@ impl Ear {
                 Era::Legacy => frame.clone(),
                 Era::Modern => Frame::parse(envelope::unmarked(frame).into_owned().into()).unwrap_or(frame.clone()),
             }),
-            // Of a request of its own. The client's answer, if one comes, is dropped upstream; nothing to pass on yet.
-            "notifications/cancelled" => {}
-            _ => match self.belongs_to(answering, None) {
-                Some(caller) => self.relay(&caller, frame.bytes().clone()),
+            "notifications/cancelled" => upstream.taken_back(frame),
+            "notifications/tasks" if upstream.era() == Era::Modern => {
+                upstream.note_status(frame);
+                // As a resource: told to whoever listens for it.
+                let bare = Frame::parse(envelope::unmarked(frame).into_owned().into());
+                upstream.news.resource_updated(bare.unwrap_or(frame.clone()));
+            }
+            _ => match upstream.holder(frame).or_else(|| self.belongs_to(answering, None)) {
+                Some(caller) => {
+                    upstream.note_status(frame);
+                    self.relay(&caller, upstream.shown(frame, &*caller.client));
+                }
                 None => self.stray(),
             },
         }
@@ -107,8 +112,18 @@ impl Ear {
             let call = table.pending.get(&id)?;
             Some((call.caller.clone()?, call.progress.clone()?))
         });
-        let Some((caller, token)) = owner else { return self.stray() };
-        self.relay(&caller, Splice::new().replace(place, token.to_vec()).apply(frame.bytes()).into());
+        // A task is told of under the token of the call that made it.
+        let of_task = || {
+            let (client, relay, token) = self.0.progress_of_task(number?)?;
+            Some((Caller { client, relay }, token))
+        };
+        let Some((caller, token)) = owner.or_else(of_task) else { return self.stray() };
+        let told: Bytes = Splice::new().replace(place, token.to_vec()).apply(frame.bytes()).into();
+        let told = match Frame::parse(told.clone()) {
+            Ok(frame) if self.0.has_tasks() => self.0.shown(&frame, &*caller.client),
+            _ => told,
+        };
+        self.relay(&caller, told);
     }
 
     fn log(&self, frame: &Frame, answering: Option<u64>) {
@@ -117,7 +132,11 @@ impl Ear {
         match self.belongs_to(answering, None) {
             Some(caller) if caller.client.wants_log(&level) => self.relay(&caller, frame.bytes().clone()),
             Some(_) => {}
-            None => self.0.output.stderr(frame.text(frame.params().unwrap_or(wire::Span { start: 0, end: 0 }))),
+            None => match self.late(answering) {
+                Some(client) if client.wants_log(&level) => drop(client.tell(frame.bytes().clone())),
+                Some(_) => {}
+                None => self.0.output.stderr(frame.text(frame.params().unwrap_or(wire::Span { start: 0, end: 0 }))),
+            },
         }
     }
 
@@ -129,12 +148,16 @@ impl Ear {
 
     /// The call that a message belongs to: the one whose answer stream it came on; else a call of the only client that
     /// has any in flight here (and has declared `feature`).
-    fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
+    pub(super) fn belongs_to(&self, answering: Option<u64>, feature: Option<ClientFeature>) -> Option<Caller> {
         let upstream = &self.0;
         let of_a_call = {
             let table = upstream.table();
-            match answering.and_then(|id| table.pending.get(&id)) {
-                Some(call) => call.caller.clone().filter(|caller| feature.is_none_or(|f| caller.client.has(f))),
+            match answering {
+                // What comes on the stream of a call that is over belongs to nobody, and to no other call.
+                Some(id) => {
+                    let caller = table.pending.get(&id).and_then(|call| call.caller.clone());
+                    caller.filter(|caller| feature.is_none_or(|f| caller.client.has(f)))
+                }
                 None => only_client(&table, feature),
             }
         };
@@ -144,106 +167,15 @@ impl Ear {
         }
     }
 
-    fn request(&self, frame: Frame, answering: Option<u64>) {
-        if self.0.era() == Era::Modern {
-            let message = "revision 2026-07-28 has no requests from servers to clients; what is needed is asked for in the \
-                           answer (resultType input_required)";
-            return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, message, None));
-        }
-        let feature = match frame.method() {
-            "ping" => return self.reply(wire::result(frame.id(), b"{}")),
-            "sampling/createMessage" => ClientFeature::Sampling,
-            "elicitation/create" => ClientFeature::Elicitation,
-            "roots/list" => ClientFeature::Roots,
-            other => {
-                let message = format!("hangar passes no \"{other}\" requests on to clients");
-                return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, &message, None));
-            }
-        };
-        let caller = self.belongs_to(answering, Some(feature));
-        if caller.is_none() && !self.0.client_end.may_open(feature) {
-            return self.refuse(&frame);
-        }
-        if self.0.asking.fetch_add(1, Ordering::Relaxed) >= MAX_ASKING {
-            self.0.asking.fetch_sub(1, Ordering::Relaxed);
-            let message = format!("{MAX_ASKING} requests of this server wait for clients already");
-            return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, &message, None));
-        }
-        let upstream = self.0.clone();
-        tokio::spawn(async move {
-            let ear = Ear(upstream);
-            let caller = match caller {
-                Some(caller) => Some(caller),
-                None => ear.way_that_opens(feature).await,
-            };
-            let answer = match &caller {
-                Some(caller) => ear.0.asked(&frame, caller).await,
-                None => None,
-            };
-            ear.0.asking.fetch_sub(1, Ordering::Relaxed);
-            match (answer, caller) {
-                (Some(answer), _) => ear.reply(answer.with_id(frame.id())),
-                (None, None) => ear.refuse(&frame),
-                (None, Some(_)) => {
-                    let message = "the client went away without an answer";
-                    ear.reply(wire::error(frame.id(), code::INTERNAL_ERROR, message, None));
-                }
-            }
-        });
-    }
-
-    fn refuse(&self, request: &Frame) {
-        let provider = self.0.provider.as_str();
-        let message = self.0.client_end.refusal(provider);
-        let data = serde_json::json!({"error": "not_routed", "provider": provider});
-        self.reply(wire::error(request.id(), code::INVALID_REQUEST, &message, Some(&data)));
-    }
-
-    /// The client of this instance is there, but nothing leads to it at this moment.
-    async fn way_that_opens(&self, feature: ClientFeature) -> Option<Caller> {
-        let began = tokio::time::Instant::now();
-        while began.elapsed() < OPENING && self.0.client_end.may_open(feature) {
-            tokio::time::sleep(LOOK).await;
-            if let Some(caller) = self.belongs_to(None, Some(feature)) {
-                return Some(caller);
-            }
-        }
-        None
-    }
-
-    fn reply(&self, message: Bytes) {
+    pub(super) fn reply(&self, message: Bytes) {
         if let Some(link) = self.0.link.get() {
             // The upstream that asked is gone when this fails.
-            let _ = link.send(wire::one_line(message), None);
+            let _ = link.send(message, None);
         }
     }
 
     fn stray(&self) {
         self.0.telemetry.metrics.stray_messages.inc();
-    }
-}
-
-impl Upstream {
-    /// The client's answer. `None`: there will be none.
-    async fn asked(&self, request: &Frame, caller: &Caller) -> Option<Frame> {
-        let answer = caller.client.ask(request, &caller.relay);
-        if self.client_end.is_session() {
-            // It is there when the call, or the stream that the question went through, has ended.
-            let home = caller.client.home();
-            return tokio::select! {
-                answer = answer => answer.ok(),
-                () = home.over.cancelled() => None,
-                () = self.ended() => None,
-                () = tokio::time::sleep(WAIT) => None,
-            };
-        }
-        // Ends with the client's answer, with the stream it would come through, or when that client has no call here any
-        // more: on stdio the stream is the client's for good.
-        tokio::select! {
-            answer = answer => answer.ok(),
-            () = caller.relay.closed() => None,
-            () = self.without_calls_of(caller.client.id()) => None,
-        }
     }
 }
 
@@ -260,4 +192,41 @@ fn only_client(table: &Table, feature: Option<ClientFeature>) -> Option<Caller> 
         }
     }
     Some(found.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::{
+        config::ProviderName,
+        provider::{Audience, CatalogueNews, Relay, TaskIds, UpstreamNews, upstream::ClientEnd},
+        server::Session,
+        telemetry::Telemetry,
+        transport::OutputRing,
+    };
+
+    #[test]
+    fn what_comes_on_the_stream_of_a_call_that_is_over_is_not_for_the_only_other_client() {
+        let name = ProviderName::new("p").unwrap();
+        let news = Arc::new(UpstreamNews::new(name.clone(), Audience::Everybody, mpsc::channel(1).0));
+        let (output, ids) = (Arc::new(OutputRing::default()), Arc::new(TaskIds::kept_in(None)));
+        let upstream = Upstream::new(name, ClientEnd::Shared, output, Telemetry::new(), news, ids);
+        let (relay, mut messages) = Relay::new();
+        let caller = Some(Caller { client: Session::new(CatalogueNews::default()), relay });
+        upstream
+            .table()
+            .pending
+            .insert(2, Pending { reply: oneshot::channel().0, caller, progress: None, of_task: false });
+        let ear = Ear(upstream);
+        let log = |answering| {
+            let text = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;
+            ear.message(Bytes::from_static(text), answering);
+        };
+        log(Some(1));
+        assert!(messages.try_recv().is_err());
+        log(Some(2));
+        assert!(messages.try_recv().is_ok());
+    }
 }

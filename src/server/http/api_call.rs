@@ -8,7 +8,6 @@ use axum::{
     response::Response,
 };
 use serde_json::{json, value::RawValue};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     bridge,
-    provider::{Caller, Client, ClientFeature, ClientId, Home, HomeKind, ListKinds, Relay},
+    provider::{Asked, Caller, Client, ClientFeature, ClientId, Era, Home, HomeKind, ListKinds, Relay},
     registry::{Address, Delivery, DeliveryError},
     server::Session,
     wire::{self, Frame, shallow},
@@ -63,7 +62,8 @@ pub(super) async fn call(
     let _over = nobody.over.clone().drop_guard();
     let caller = Caller { client: Arc::new(nobody), relay: Relay::new().0 };
     let to = Address::Tool { provider: owner.as_str(), tool: &tool };
-    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place, caller, timeout }).await {
+    match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await
+    {
         Ok((answer, _)) => result(&answer),
         Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
         Err(DeliveryError::Group(error)) => {
@@ -103,6 +103,14 @@ impl Client for Nobody {
         self.id
     }
 
+    fn era(&self) -> Era {
+        Era::Legacy
+    }
+
+    fn tag(&self) -> u64 {
+        0
+    }
+
     fn home(&self) -> Home {
         Home { id: self.id, kind: HomeKind::Call, over: self.over.clone() }
     }
@@ -129,7 +137,9 @@ impl Client for Nobody {
         false
     }
 
-    fn ask(&self, _: &Frame, _: &Relay) -> oneshot::Receiver<Frame> {
-        oneshot::channel().1
+    fn ask(&self, _: &Frame, _: &Relay) -> Asked {
+        Asked::new(0).0
     }
+
+    fn take_back(&self, _: u64, _: &Relay) {}
 }

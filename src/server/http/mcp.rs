@@ -209,5 +209,5 @@ fn opened(front: &Arc<Front>, headers: &HeaderMap) -> Outcome {
     let messages = session.open_stream();
     lists::catch_up(&front.state.gateway.registry, &session);
     let presence = Presence { sessions: front.state.sessions.clone(), key };
-    Ok(stream::general(messages, session.over.clone(), front.clone(), presence))
+    Ok(stream::general(messages, session.over().clone(), front.clone(), presence))
 }

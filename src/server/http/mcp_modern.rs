@@ -27,14 +27,13 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Where the value of `Mcp-Name` stands in the parameters of a method.
-const NAMED: [(&str, &str); 7] = [
+const NAMED: [(&str, &str); 6] = [
     ("tools/call", "name"),
     ("prompts/get", "name"),
     ("resources/read", "uri"),
     ("tasks/get", "taskId"),
     ("tasks/update", "taskId"),
     ("tasks/cancel", "taskId"),
-    ("tasks/result", "taskId"),
 ];
 
 /// Whether a request is of this era: by its header, or by what it says itself.
@@ -46,14 +45,18 @@ pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMa
     match frame.kind() {
         FrameKind::Request => {}
         // A cancelled call has its stream closed; there is nothing else to say here.
-        FrameKind::Notification => return StatusCode::ACCEPTED.into_response(),
+        FrameKind::Notification => {
+            front.state.gateway.tell_vendor(None, &frame);
+            return StatusCode::ACCEPTED.into_response();
+        }
         FrameKind::Response => {
             let message = "no server asks for anything in revision 2026-07-28, so there is nothing to answer";
             let body = wire::error(b"", wire::code::INVALID_REQUEST, message, None);
             return json_response(StatusCode::BAD_REQUEST, body);
         }
     }
-    if let Err(why) = check(&front, headers, &frame) {
+    let params = |tool: &str| param_headers::check(&front, headers, &frame, tool);
+    if let Err(why) = check(headers, &frame, params) {
         return json_response(StatusCode::BAD_REQUEST, why);
     }
     if frame.method() == "subscriptions/listen" && !accepts.events {
@@ -84,8 +87,12 @@ fn unintroduced(frame: &Frame) -> bool {
     !(has(modern::key::VERSION) && has(modern::key::CAPABILITIES))
 }
 
-/// An `Err` is the complete answer.
-fn check(front: &Front, headers: &HeaderMap, frame: &Frame) -> Result<(), bytes::Bytes> {
+/// An `Err` is the complete answer. `params`: whether `Mcp-Param-*` agree with the arguments of a call to this tool.
+pub(super) fn check(
+    headers: &HeaderMap,
+    frame: &Frame,
+    params: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<(), bytes::Bytes> {
     let mismatch = |message: String| Err(wire::error(frame.id(), code::HEADER_MISMATCH, &message, None));
     // A body that does not say who asks is told so by what serves it.
     let Some(version) = modern::version(frame) else { return Ok(()) };
@@ -113,7 +120,7 @@ fn check(front: &Front, headers: &HeaderMap, frame: &Frame) -> Result<(), bytes:
             _ => return mismatch(format!("Mcp-Name is not \"params.{key}\" of the body")),
         }
         if frame.method() == "tools/call" {
-            param_headers::check(front, headers, frame, &named).or_else(mismatch)?;
+            params(&named).or_else(mismatch)?;
         }
     }
     Ok(())

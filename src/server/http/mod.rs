@@ -10,6 +10,8 @@ mod api_config;
 mod api_follow;
 mod api_groups;
 mod body;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
 mod health;
 mod mcp;

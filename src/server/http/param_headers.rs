@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 
 use super::Front;
 use crate::{
-    provider::{Listing, marks},
+    provider::{Listing, Mark, marks},
     wire::Frame,
 };
 
@@ -27,7 +27,12 @@ pub(super) fn check(front: &Front, headers: &HeaderMap, frame: &Frame, tool: &st
     let Some(catalogue) = route.provider.catalogue() else { return Ok(()) };
     let Some(item) = catalogue.tool(&route.name) else { return Ok(()) };
     // A tool with marks that make no sense is nobody's to check.
-    for mark in marks(&item.raw).unwrap_or_default() {
+    agree(&marks(&item.raw).unwrap_or_default(), headers, frame)
+}
+
+/// What [`check`] looks at, for a tool with these marks.
+pub(super) fn agree(marks: &[Mark], headers: &HeaderMap, frame: &Frame) -> Result<(), String> {
+    for mark in marks {
         let (said, header, argument) = (mark.value(frame), &mark.header, mark.path.join("."));
         let name = format!("{PREFIX}{}", header.to_ascii_lowercase());
         let mut values = headers.get_all(&name).iter();

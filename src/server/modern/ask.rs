@@ -125,8 +125,12 @@ fn binding(frame: &Frame) -> [u8; 32] {
     hash.update(frame.method());
     for key in ["name", "uri", "arguments"] {
         hash.update([0]);
-        let value = field(frame, key).and_then(|place| serde_json::from_slice::<Value>(frame.text(place)).ok());
-        hash.update(value.map(|value| sorted(&value)).unwrap_or_default());
+        let Some(place) = field(frame, key) else { continue };
+        match serde_json::from_slice::<Value>(frame.text(place)) {
+            Ok(value) => hash.update(sorted(&value)),
+            // JSON that no `Value` holds (1e400, a lone surrogate): the same in one spelling only.
+            Err(_) => hash.update(frame.text(place)),
+        }
     }
     hash.finalize().into()
 }
@@ -142,5 +146,27 @@ fn sorted(value: &Value) -> String {
         }
         Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
         plain => plain.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(arguments: &str) -> [u8; 32] {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{arguments}}}}}"#
+        );
+        binding(&Frame::parse(text.into()).unwrap())
+    }
+
+    #[test]
+    fn a_state_is_bound_to_the_arguments_however_they_are_spelled() {
+        assert_eq!(bound(r#"{"a":1,"b":"x"}"#), bound(r#"{ "b":"\u0078", "a":1 }"#));
+        assert_ne!(bound(r#"{"a":1}"#), bound(r#"{"a":2}"#));
+        // Also to those that serde_json cannot hold.
+        for odd in ["1e400", r#""\ud800""#] {
+            assert_ne!(bound(&format!(r#"{{"a":{odd},"to":"me"}}"#)), bound(&format!(r#"{{"a":{odd},"to":"you"}}"#)));
+        }
     }
 }

@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{ask, introduction, key, listen, versions};
 use crate::{
     config::Protocol,
-    provider::{Caller, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Era, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
-        dispatch::{Answer, Refusal, capabilities, server_info},
-        lists,
+        dispatch::{Answer, Refusal, server_info},
+        lists, tasks,
     },
     wire::{self, Frame, code},
 };
@@ -46,11 +46,16 @@ impl Gateway {
             let data = Some(json!({"supported": LEGACY_VERSIONS, "requested": introduction::version(frame)}));
             return Err(Refusal { code: super::code::UNSUPPORTED_VERSION, message, data });
         }
-        if !serves(frame.method()) {
+        let about_task = tasks::MODERN.contains(&frame.method()) && self.has_tasks(Era::Modern);
+        if !serves(frame.method()) && !about_task && !self.is_vendors(frame.method()) {
             return Err(Refusal::unknown_method(frame.method()));
         }
         let client = introduction::client(frame)?;
         client.live_on(calls);
+        if tasks::MODERN.contains(&frame.method()) {
+            tasks::declared(frame)?;
+            return self.task(frame, Caller { client, relay }).await;
+        }
         if ask::concerns(frame, &client) {
             return self.askable(&client, frame, &relay).await;
         }
@@ -62,8 +67,11 @@ impl Gateway {
             method if ask::METHODS.contains(&method) => self.deliver_named(frame, caller).await,
             "completion/complete" => self.complete(frame, caller).await,
             method => match listing(method) {
-                Some(listing) => Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await)),
-                None => Err(Refusal::unknown_method(method)),
+                Some(listing) => {
+                    self.whole(frame)?;
+                    Ok(wire::result(frame.id(), &lists::list(&self.registry, &client, listing).await))
+                }
+                None => self.vendor(frame, caller).await,
             },
         }
     }
@@ -81,13 +89,12 @@ impl Gateway {
         let result = json!({
             "resultType": "complete",
             "supportedVersions": versions(),
-            "capabilities": capabilities(),
             "instructions": lists::instructions(&self.registry),
             "ttlMs": 0,
             "cacheScope": "private",
             "_meta": {key::SERVER: server_info()},
         });
-        wire::result(frame.id(), result.to_string().as_bytes())
+        wire::result(frame.id(), &self.with_capabilities(&result, Era::Modern))
     }
 }
 

@@ -1,18 +1,19 @@
 //! `subscriptions/listen`: a request that is answered when the subscription ends, and on whose stream comes what the client
 //! opted in to, until then.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::key;
 use crate::{
-    provider::{Caller, Relay},
+    provider::{Caller, Client as _, Relay},
     server::{
         Gateway, Session, SessionKey, Sessions,
         dispatch::{Answer, Refusal},
         session::MAX_SUBSCRIPTIONS,
+        tasks,
     },
     wire::{self, Frame, Span, Splice, code, shallow},
 };
@@ -24,14 +25,21 @@ pub(in crate::server) struct Listen {
     id: Bytes,
     /// Tools, prompts, resources.
     kinds: [bool; 3],
+    /// As clients know them.
+    tasks: BTreeSet<String>,
 }
 
 const KINDS: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
 const URIS: &str = "resourceSubscriptions";
+const TASKS: &str = "taskIds";
 
 impl Listen {
     pub(in crate::server) fn wants(&self, kind: usize) -> bool {
         self.kinds.get(kind).copied().unwrap_or_default()
+    }
+
+    pub(in crate::server) fn tasks(&self) -> &BTreeSet<String> {
+        &self.tasks
     }
 
     /// The notification as it goes out on this subscription.
@@ -71,7 +79,7 @@ impl Drop for Registered {
 
 /// Until the client cancels it, or the gateway or the connection of `calls` ends.
 pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, relay: &Relay) -> Answer {
-    let (listen, uris, granted) = read(frame)?;
+    let (listen, uris, granted) = read(gateway, frame)?;
     let meta = listen.meta();
     let news = *gateway.registry.ground.catalogue_news.borrow();
     let session = Session::listening(news, listen);
@@ -89,6 +97,7 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
     for uri in uris {
         subscribe(gateway, &session, &uri, relay).await;
     }
+    gateway.listen_for_tasks(session.home().id, session.listen().map(Listen::tasks).into_iter().flatten());
     loop {
         tokio::select! {
             biased;
@@ -96,8 +105,8 @@ pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, rel
                 Some(message) => drop(relay.send(message)),
                 None => break,
             },
-            () = session.over.cancelled() => break,
-            () = calls.closing.cancelled() => break,
+            () = session.over().cancelled() => break,
+            () = calls.closing().cancelled() => break,
         }
     }
     let result = [b"{\"resultType\":\"complete\",\"_meta\":", meta.as_slice(), b"}"].concat();
@@ -113,7 +122,7 @@ async fn subscribe(gateway: &Gateway, session: &Arc<Session>, uri: &str, relay: 
 }
 
 /// The subscription, its resources, and what of it is granted.
-fn read(frame: &Frame) -> Result<(Listen, Vec<String>, Value), Refusal> {
+fn read(gateway: &Gateway, frame: &Frame) -> Result<(Listen, Vec<String>, Value), Refusal> {
     let text = frame.bytes();
     let wrong = |what: &str| Refusal::new(code::INVALID_PARAMS, format!("\"params.notifications\" {what}"));
     let filter = frame.params().and_then(|params| shallow::get(text, params, "notifications").ok().flatten());
@@ -136,5 +145,14 @@ fn read(frame: &Frame) -> Result<(Listen, Vec<String>, Value), Refusal> {
         }
         granted.insert(URIS.to_owned(), json!(uris));
     }
-    Ok((Listen { id: frame.id_bytes(), kinds }, uris, Value::Object(granted)))
+    let mut tasks = BTreeSet::new();
+    if let Some(list) = place(TASKS) {
+        tasks::declared(frame)?;
+        let items = shallow::elements(text, list).ok_or_else(|| wrong("has taskIds that are no list"))?;
+        let items = items.into_iter().take(MAX_SUBSCRIPTIONS).filter_map(|item| shallow::string(text, item));
+        let given = items.filter(|id| gateway.registry.ground.task_ids.read(id, 0).is_some());
+        tasks.extend(given.map(std::borrow::Cow::into_owned));
+        granted.insert(TASKS.to_owned(), json!(tasks));
+    }
+    Ok((Listen { id: frame.id_bytes(), kinds, tasks }, uris, Value::Object(granted)))
 }

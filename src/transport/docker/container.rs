@@ -269,7 +269,7 @@ pub(super) async fn remove(engine: &Engine, id: &str) -> Result<(), String> {
 
 impl Link for ContainerLink {
     fn send(&self, message: Bytes, _request: Option<u64>) -> Result<(), TransportError> {
-        self.0.outbox.send(message)
+        self.0.outbox.send(crate::wire::one_line(message))
     }
 
     fn abandon(&self, _id: u64) {}

@@ -87,6 +87,14 @@ fn stamp(headers: &mut HeaderMap, head: &Head) {
     }
 }
 
+/// What a request has on its way out, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub fn stamped(head: &Head) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    stamp(&mut headers, head);
+    headers
+}
+
 /// As it stands when it is plain ASCII without white space around it and does not look encoded; `=?base64?...?=` otherwise.
 fn encoded(value: &str) -> String {
     let plain = value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));

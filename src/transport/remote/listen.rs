@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use tokio::sync::watch;
+
 use super::{
     backoff::Backoff,
-    note,
+    note, peek,
     reply::{self, Events, Kind, Refusal},
     session::Session,
     sse::Decoded,
@@ -18,6 +21,39 @@ use crate::transport::{MAX_MESSAGE, TransportError};
 
 /// A stream that lived this long was no failure, though it brought nothing: proxies end idle streams.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// How long a call waits for the stream to be opened. Some servers send no head before they have something to say.
+const OPENING: Duration = Duration::from_millis(500);
+/// In the middle of these an upstream may ask its client something, and may have no other stream for it.
+const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
+/// The latest session, by epoch, whose stream has been opened, refused, or waited for long enough.
+pub(super) struct Opened(watch::Sender<Option<u64>>);
+
+impl Opened {
+    pub fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    fn is_over(&self, epoch: u64) {
+        self.0.send_if_modified(|over| {
+            let news = *over < Some(epoch);
+            *over = (*over).max(Some(epoch));
+            news
+        });
+    }
+
+    /// What is asked on a stream that nobody has opened yet is lost, and its call with it: calls do not overtake the opening.
+    pub async fn before(&self, message: &Bytes, epoch: u64) {
+        if *self.0.borrow() >= Some(epoch) || !ASKING.iter().any(|method| peek::is_method(message, method)) {
+            return;
+        }
+        let mut over = self.0.subscribe();
+        if tokio::time::timeout(OPENING, over.wait_for(|over| *over >= Some(epoch))).await.is_err() {
+            self.is_over(epoch);
+        }
+    }
+}
 
 /// What the next attempt in the same session starts from.
 #[derive(Default)]
@@ -59,7 +95,9 @@ impl Remote {
 
     /// One attempt. `Ok(false)`: there is no such stream, do not ask again in this session.
     async fn listen_once(&self, session: &Session, cursor: &mut Cursor) -> Result<bool, TransportError> {
-        let response = self.get(session, cursor.last_id.as_deref()).await?;
+        let response = self.get(session, cursor.last_id.as_deref()).await;
+        self.opened.is_over(session.epoch);
+        let response = response?;
         let status = response.status();
         if status.is_success() && reply::kind(response.headers()) == Kind::Events {
             return self.hear(Events::new(response), cursor).await.map(|()| true);

@@ -18,6 +18,8 @@ mod streamable;
 use std::{sync::Arc, time::Duration};
 
 use client::Http;
+#[cfg(feature = "fuzzing")]
+pub use {headed::stamped, sse::fuzz::sse};
 
 use super::{Connection, Inbound, OutputRing, TransportError};
 use crate::config::{RemoteSpec, RemoteTransport};

@@ -4,6 +4,9 @@
 //! Bounded: an event of more than [`MAX_MESSAGE`] bytes of data is dropped and told as [`Decoded::Oversize`], and the decoder
 //! goes on with the next event. Linear: every byte is looked at once.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};

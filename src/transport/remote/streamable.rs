@@ -19,6 +19,7 @@ use super::{
     backoff::Backoff,
     client::Http,
     exchanges::Exchanges,
+    listen::Opened,
     note, peek,
     reply::{self, Events, Kind, Refusal},
     session::{Session, Sessions},
@@ -45,6 +46,7 @@ pub(super) struct Remote {
     pub(super) http: Http,
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) sessions: Sessions,
+    pub(super) opened: Opened,
     pub(super) output: Arc<OutputRing>,
     exchanges: Arc<Exchanges>,
     /// The request `initialize` and its id, kept to renew a lost session.
@@ -68,8 +70,8 @@ pub(super) fn connection(
 ) -> Connection {
     let exchanges = Exchanges::new();
     let sessions = Sessions::new();
-    let remote =
-        Arc::new(Remote { http, inbound, sessions, output, exchanges, initialize: OnceLock::new(), startup_timeout });
+    let (opened, initialize) = (Opened::new(), OnceLock::new());
+    let remote = Arc::new(Remote { http, inbound, sessions, opened, output, exchanges, initialize, startup_timeout });
     let gone = CancellationToken::new();
     remote.exchanges.spawn_beside(remote.clone().listen());
     let link = Arc::new(Streamable { remote, gone: gone.clone() });
@@ -167,6 +169,7 @@ impl Remote {
         let mut stale = None;
         loop {
             let session = if first { Session::default() } else { self.ready(stale).await? };
+            self.opened.before(&message, session.epoch).await;
             let response = self.post(message.clone(), &session).await?;
             if response.status().is_success() {
                 if first {
@@ -218,7 +221,11 @@ impl Remote {
                 if let Err(error) = &outcome {
                     note(&remote.output, &error.to_string());
                 }
+                let renewed = outcome.is_ok();
                 remote.sessions.renewed(outcome);
+                if renewed {
+                    remote.inbound.renewed();
+                }
             });
         };
         self.sessions.ready(stale, renew).await

@@ -236,7 +236,7 @@ impl Reports {
 
 impl Link for PipeLink {
     fn send(&self, message: Bytes, _request: Option<u64>) -> Result<(), TransportError> {
-        self.0.outbox.send(message)
+        self.0.outbox.send(crate::wire::one_line(message))
     }
 
     fn abandon(&self, _id: u64) {}

@@ -58,6 +58,12 @@ pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Valu
             })
         })
         .collect();
+    if let Some(echo) = all.first_mut() {
+        echo["title"] = json!("An echo");
+        echo["icons"] = json!([{"src": "data:image/png;base64,AA==", "sizes": ["1x1"], "x": 1.5}]);
+        echo["_meta"] = json!({"com.example/k": 1.5});
+    }
+    all.extend(super::tasks::tools(options.tasks));
     if options.era != Era::Legacy {
         all.extend(modern::marked_tools());
     }

@@ -13,7 +13,7 @@ use crate::{
 
 pub const VERSION: &str = "2026-07-28";
 const PROTOCOL: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
@@ -52,6 +52,16 @@ impl Server {
             Era::Legacy if method == "server/discover" => return self.odd_probe(id),
             Era::Legacy => return false,
             Era::Both if !says_so && method != "server/discover" => return false,
+            Era::Turning => {
+                let turned = self.lock().locked.is_some() || method == "initialize";
+                if turned {
+                    self.lock().locked = Some(false);
+                    if says_so {
+                        self.error(id, -32022, "connection is serving the handshake era");
+                    }
+                    return says_so;
+                }
+            }
             Era::Locked => {
                 let modern = *self.lock().locked.get_or_insert(says_so);
                 if !modern && says_so {
@@ -97,21 +107,24 @@ impl Server {
 
     fn modern(self: &Arc<Self>, id: &str, method: &str, params: &str, value: &Value) {
         self.lock().modern.insert(id.to_owned());
+        if crate::tasks::serves(self, id, method, value) {
+            return;
+        }
         let cached = |mut result: Value| {
-            result["ttlMs"] = json!(5);
-            result["cacheScope"] = json!("public");
+            result["ttlMs"] = json!(self.options.ttl_ms);
+            result["cacheScope"] = json!(self.options.cache_scope);
             result
         };
         let result = match method {
             "server/discover" => cached(json!({
                 "supportedVersions": [VERSION],
-                "capabilities": {
-                    "tools": {"listChanged": true},
+                "capabilities": crate::tasks::capabilities(self, true, json!({
+                    "tools": {"listChanged": self.options.list_changed},
                     "resources": {"listChanged": true, "subscribe": true},
                     "prompts": {"listChanged": true},
                     "completions": {},
                     "logging": {}
-                },
+                })),
                 "instructions": "a modern test provider",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": self.options.name, "version": self.options.version}}
             })),
@@ -134,7 +147,7 @@ impl Server {
             },
             "completion/complete" => catalogue::complete(value),
             "subscriptions/listen" => return self.listen(id, value),
-            _ => return self.error(id, -32601, "method not found"),
+            _ => return crate::passing::vendor(self, id, method, params),
         };
         self.answer(id, &result.to_string());
     }
@@ -233,6 +246,7 @@ impl Server {
             "notifications/resources/updated" => {
                 filter["resourceSubscriptions"].as_array().is_some_and(|all| all.contains(&params["uri"]))
             }
+            "notifications/tasks" => filter["taskIds"].as_array().is_some_and(|all| all.contains(&params["taskId"])),
             _ => filter["toolsListChanged"] == true,
         };
         let ids: Vec<String> = self.lock().listeners.iter().filter(|l| fits(&l.filter)).map(|l| l.id.clone()).collect();

@@ -18,7 +18,15 @@ pub struct Options {
     pub ask_roots: bool,
     /// `--refuse-envelope`: a request that bears what only the other era's do is refused.
     pub refuse_envelope: bool,
-    /// `--era legacy | modern | both | locked`: the protocol revisions it serves; locked: the one that it is first spoken to in.
+    /// `--tasks`: it has tasks, and declares them and more.
+    pub tasks: bool,
+    /// `--ttl-ms N`, `--cache-scope SCOPE`: what its modern lists say.
+    pub ttl_ms: u64,
+    pub cache_scope: String,
+    /// `--no-list-changed`: a modern one does not tell of changes of its tools.
+    pub list_changed: bool,
+    /// `--era legacy | modern | both | locked | turning`: the protocol revisions it serves; locked: the one that it is first spoken
+    /// to in; turning: the newer one until it is greeted with `initialize`.
     pub era: Era,
     /// `--probe unknown | error:CODE | silent | garbage | noise | exit | linger | choke | twice`: what a legacy server does about `server/discover`.
     pub probe: Probe,
@@ -53,6 +61,7 @@ pub enum Era {
     Modern,
     Both,
     Locked,
+    Turning,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,6 +125,10 @@ impl Options {
                 "--version" => options.version = value(),
                 "--tools" => options.tools = value().split(',').map(str::to_owned).collect(),
                 "--page-size" => options.page_size = number(&value()),
+                "--tasks" => options.tasks = true,
+                "--ttl-ms" => options.ttl_ms = number(&value()) as u64,
+                "--cache-scope" => options.cache_scope = value(),
+                "--no-list-changed" => options.list_changed = false,
                 "--roots-tool" => options.roots_tool = true,
                 "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
@@ -153,6 +166,10 @@ impl Default for Options {
             roots_tool: false,
             ask_roots: false,
             refuse_envelope: false,
+            tasks: false,
+            ttl_ms: 5,
+            cache_scope: "public".into(),
+            list_changed: true,
             era: Era::Legacy,
             probe: Probe::Unknown,
             log_requests: None,
@@ -179,6 +196,7 @@ impl Era {
             "modern" => Self::Modern,
             "both" => Self::Both,
             "locked" => Self::Locked,
+            "turning" => Self::Turning,
             _ => panic!("unknown era {text}"),
         }
     }

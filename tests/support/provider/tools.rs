@@ -56,6 +56,12 @@ pub fn call(server: &Arc<Server>, id: &str, params: &str) {
         silent: crate::modern::silent(params),
         name: call.name,
     };
+    if crate::passing::serves(&job.server, &job.id, &job.name, &job.raw) {
+        return;
+    }
+    if job.name == "call" {
+        return job.text(params);
+    }
     match job.name.as_str() {
         "sleep" | "progress" | "elicit" | "sample" | "roots" => drop(thread::spawn(move || job.slow())),
         _ => job.quick(),

@@ -18,8 +18,15 @@ impl Server {
     pub(crate) async fn answer(&self, message: &Value, out: &Out) -> Value {
         let (name, args) = (message["params"]["name"].as_str().unwrap_or_default(), &message["params"]["arguments"]);
         if message["method"] == "tools/list" {
-            let tools = ["echo", "stats"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            let tools =
+                ["echo", "stats", "late_log"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             return result(message, json!({"tools": tools}));
+        }
+        match message["method"].as_str().unwrap_or_default() {
+            "resources/list" => return result(message, json!({"resources": [{"uri": "test://r", "name": "r"}]})),
+            "resources/templates/list" => return result(message, json!({"resourceTemplates": []})),
+            "resources/subscribe" | "logging/setLevel" => return result(message, json!({})),
+            _ => {}
         }
         let text = match name {
             "echo" => args["text"].as_str().unwrap_or_default().to_owned(),
@@ -61,6 +68,19 @@ impl Server {
                 }
                 listeners.len().to_string()
             }
+            // On the streams of general messages, after the answer.
+            "late_log" => {
+                let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": args["text"]}});
+                let listeners = self.listeners.lock().unwrap().clone();
+                let after = Duration::from_millis(args["ms"].as_u64().unwrap_or(0));
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    for listener in &listeners {
+                        tell(listener, &note).await;
+                    }
+                });
+                "ok".into()
+            }
             "end_streams" => {
                 self.listeners.lock().unwrap().clear();
                 "ok".into()
@@ -87,10 +107,14 @@ impl Server {
     }
 }
 
-pub(crate) fn initialized(message: &Value) -> Value {
+pub(crate) fn initialized(message: &Value, resources: bool) -> Value {
     let version = &message["params"]["protocolVersion"];
     let info = json!({"name": "hangar-test-remote", "version": "1"});
-    result(message, json!({"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}))
+    let capabilities = match resources {
+        true => json!({"tools": {}, "resources": {"subscribe": true}, "logging": {}}),
+        false => json!({"tools": {}}),
+    };
+    result(message, json!({"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}))
 }
 
 pub(crate) fn result(message: &Value, result: Value) -> Value {

@@ -50,7 +50,11 @@ impl Server {
         match method {
             "server/discover" => complete(json!({
                 "supportedVersions": [VERSION],
-                "capabilities": {"tools": {"listChanged": true}, "resources": {"subscribe": true, "listChanged": true}},
+                "capabilities": {
+                    "tools": {"listChanged": true},
+                    "resources": {"subscribe": true, "listChanged": true},
+                    "extensions": {"io.modelcontextprotocol/tasks": {}}
+                },
                 "ttlMs": 0,
                 "cacheScope": "private",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "hangar-test-remote", "version": "1"}}
@@ -68,8 +72,13 @@ impl Server {
             }
             "resources/read" => refuse(message, 200, -32602, "there is none"),
             "subscriptions/listen" => self.listen(message).await,
+            "tasks/get" => complete(json!({"taskId": message["params"]["taskId"], "status": "working"})),
             "tools/call" => match name {
                 "hang" => self.hang(message).await,
+                "task" => {
+                    axum::Json(result(message, json!({"resultType": "task", "taskId": "t/1", "status": "working"})))
+                        .into_response()
+                }
                 "elicit" => self.elicit_in_answer(message),
                 "change" => {
                     let listeners = std::mem::take(&mut *self.modern_listeners.lock().unwrap());
@@ -111,7 +120,9 @@ impl Server {
             "deep": {"type": "object", "properties": {"flag": {"type": "boolean", "x-mcp-header": "Flag"}}}
         }}});
         let mut tools: Vec<Value> =
-            ["echo", "stats", "hang", "elicit", "change", "end_listening", "listening", "progress"].map(plain).to_vec();
+            ["echo", "stats", "hang", "task", "elicit", "change", "end_listening", "listening", "progress"]
+                .map(plain)
+                .to_vec();
         tools.push(marked);
         tools
             .push(json!({"name": "bad", "inputSchema": {"properties": {"a": {"type": "array", "x-mcp-header": "A"}}}}));
@@ -180,6 +191,7 @@ fn mismatch(headers: &HeaderMap, method: &str, params: &Value) -> Result<(), Str
     let named = match method {
         "tools/call" | "prompts/get" => params["name"].as_str(),
         "resources/read" => params["uri"].as_str(),
+        "tasks/get" => params["taskId"].as_str(),
         _ => None,
     };
     same("mcp-name", named.map(str::to_owned))?;
