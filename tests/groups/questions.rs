@@ -101,3 +101,23 @@ fn members_of_both_eras_serve_clients_of_both() {
     assert_eq!(counts(&home), (before.0 + 1, before.1));
     gateway.stop();
 }
+
+#[test]
+fn a_task_belongs_to_the_member_that_made_it() {
+    let home = Home::new();
+    let providers = members(&home, &[("a", &["--tasks"], ""), ("b", &["--tasks"], "")]);
+    let gateway = Gateway::start(&home, &(providers + &workers(PAIR)));
+    let mut ids = Vec::new();
+    for nonce in 0..4 {
+        let call = json!({"name": "workers__task", "arguments": {"ms": 100, "nonce": nonce}, "task": {"ttl": 60_000}});
+        let made = gateway.client.request("tools/call", call)["result"].take();
+        ids.push(made["task"]["taskId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned());
+    }
+    let of: String = ids.iter().map(|id| &id[..1]).collect();
+    assert_eq!(of, "abab");
+    for (nonce, id) in ids.iter().enumerate() {
+        let result = gateway.client.request("tasks/result", json!({"taskId": id}))["result"].take();
+        assert!(result["content"][0]["text"].as_str().unwrap().contains(&format!("\"nonce\":{nonce}")), "{result}");
+    }
+    gateway.stop();
+}
