@@ -175,6 +175,23 @@ fn a_question_is_put_to_the_legacy_client_and_answered_by_a_second_post() {
 }
 
 #[test]
+fn the_last_words_of_an_earlier_listen_stream_are_heard() {
+    let (home, remote) = (Home::new(), Remote::start(&["--era", "modern"]));
+    let gateway = start(&home, &remote, "");
+    gateway.client.tools();
+    let subscribe = |uri: &str| {
+        let answer = gateway.client.request("resources/subscribe", json!({"uri": uri}));
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    };
+    subscribe("hangar://r/test://über");
+    gateway.client.tool("r__last_words", json!({}));
+    subscribe("hangar://r/test://other");
+    let updates = gateway.client.wait_messages("notifications/resources/updated", 1);
+    assert_eq!(updates[0]["params"], json!({"uri": "hangar://r/test://über"}));
+    gateway.stop();
+}
+
+#[test]
 fn one_listen_stream_is_kept_open() {
     let (home, remote) = (Home::new(), Remote::start(&["--era", "modern"]));
     let gateway = start(&home, &remote, "");

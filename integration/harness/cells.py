@@ -99,8 +99,8 @@ class Config:
         providers = {}
         for name, sdk, era, transport in servers():
             where = {"mode": "remote", "endpoint": urls[name]} if transport == "http" else {"command": server_command(sdk, name)}
-            # A server of both eras is pinned to the older one; what it prefers by itself is found out.
-            providers[name] = where | ({"protocol": "legacy"} if era == "legacy" and len(SERVERS[sdk]) > 1 else {})
+            # A server of both eras is pinned: on a machine that is busy it may be late for the question, and is then legacy.
+            providers[name] = where | ({"protocol": era} if len(SERVERS[sdk]) > 1 else {})
         # All of them start at once, on a machine that may be busy.
         whole = {"providers": providers, "config_reload": {"enabled": False}, "server": {"list_timeout_s": 60}}
         self.path.write_text(json.dumps(whole, indent=1))

@@ -29,7 +29,7 @@ function build() {
       const params = { progressToken: _meta.progressToken, progress, total: 2 };
       await sendNotification({ method: 'notifications/progress', params });
     }
-    await sleep(100); // the SDK's client drops progress that comes in one breath with the result
+    await sleep(300); // the SDK's client drops progress that comes in one breath with the result
     return text('done');
   });
   tool('speak', {}, async (_, { sendNotification }) => {

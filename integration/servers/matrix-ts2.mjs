@@ -30,7 +30,7 @@ function build() {
       const params = { progressToken: mcpReq._meta.progressToken, progress, total: 2 };
       await mcpReq.notify({ method: 'notifications/progress', params });
     }
-    await sleep(100); // the SDK's client drops progress that comes in one breath with the result
+    await sleep(300); // the SDK's client drops progress that comes in one breath with the result
     return text('done');
   });
   tool('speak', {}, async (_, { mcpReq }) => {

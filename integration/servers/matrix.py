@@ -56,7 +56,7 @@ def fail() -> str:
 async def steps(ctx: Context) -> str:
     await ctx.report_progress(1, 2)
     await ctx.report_progress(2, 2)
-    await anyio.sleep(0.1)  # the TypeScript SDK drops progress that comes in one breath with the result
+    await anyio.sleep(0.3)  # the TypeScript SDK drops progress that comes in one breath with the result
     return "done"
 
 

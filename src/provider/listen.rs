@@ -14,6 +14,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Subscriptions that come within this time are asked for together.
 const TOGETHER: Duration = Duration::from_millis(10);
+/// How much longer than its successor's acknowledgement a stream is heard.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Between streams that end at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -57,7 +59,14 @@ impl Provider {
             let began = tokio::time::Instant::now();
             let why = match self.open(&upstream, &filter, &uris).await {
                 Ok(call) => {
-                    // The earlier stream ends when its successor is there, so that nothing is missed in between.
+                    // The earlier stream ends a while after its successor is there, so that nothing is missed in between:
+                    // over HTTP its last words may be on their way still, on a connection of their own.
+                    if let Some(earlier) = open.take() {
+                        self.lives.spawn(async move {
+                            tokio::time::sleep(LAST_WORDS).await;
+                            drop(earlier);
+                        });
+                    }
                     let call = open.insert(call);
                     if std::mem::take(&mut missed) {
                         self.catch_up(&upstream, &filter);

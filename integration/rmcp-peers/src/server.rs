@@ -68,7 +68,7 @@ impl Server {
                         context.peer.notify_progress(param).await.map_err(broken)?;
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await; // as in the other servers
+                tokio::time::sleep(Duration::from_millis(300)).await; // as in the other servers
                 text("done")
             }
             "speak" => {

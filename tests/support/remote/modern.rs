@@ -1,7 +1,10 @@
 //! The test remote in revision 2026-07-28: one POST is one exchange, headers have to say what the body says, questions stand in
 //! answers, and one listen stream tells what changes.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     http::{HeaderMap, StatusCode},
@@ -15,6 +18,9 @@ pub const VERSION: &str = "2026-07-28";
 const PROTOCOL: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// Whether an earlier stream says something when there is a newer one.
+static LAST_WORDS: AtomicBool = AtomicBool::new(false);
 
 /// One `subscriptions/listen`.
 pub struct Listener {
@@ -92,6 +98,10 @@ impl Server {
                     self.modern_listeners.lock().unwrap().extend(listeners);
                     complete(json!({"content": [{"type": "text", "text": told.to_string()}]}))
                 }
+                "last_words" => {
+                    LAST_WORDS.store(true, Ordering::Relaxed);
+                    complete(json!({"content": []}))
+                }
                 "end_listening" => {
                     self.modern_listeners.lock().unwrap().clear();
                     complete(json!({"content": []}))
@@ -119,10 +129,20 @@ impl Server {
             "n": {"type": "integer", "x-mcp-header": "N"},
             "deep": {"type": "object", "properties": {"flag": {"type": "boolean", "x-mcp-header": "Flag"}}}
         }}});
-        let mut tools: Vec<Value> =
-            ["echo", "stats", "hang", "task", "elicit", "change", "end_listening", "listening", "progress"]
-                .map(plain)
-                .to_vec();
+        let mut tools: Vec<Value> = [
+            "echo",
+            "stats",
+            "hang",
+            "task",
+            "elicit",
+            "change",
+            "end_listening",
+            "listening",
+            "last_words",
+            "progress",
+        ]
+        .map(plain)
+        .to_vec();
         tools.push(marked);
         tools
             .push(json!({"name": "bad", "inputSchema": {"properties": {"a": {"type": "array", "x-mcp-header": "A"}}}}));
@@ -161,7 +181,19 @@ impl Server {
         let listener = Listener { id: message["id"].clone(), filter: message["params"]["notifications"].clone(), out };
         let granted = json!({"notifications": listener.filter});
         listener.tell("notifications/subscriptions/acknowledged", granted).await;
+        let earlier = self.modern_listeners.lock().unwrap().pop();
         self.modern_listeners.lock().unwrap().push(listener);
+        if let Some(earlier) = earlier {
+            if !LAST_WORDS.load(Ordering::Relaxed) {
+                self.modern_listeners.lock().unwrap().insert(0, earlier);
+                return stream(body);
+            }
+            // What was said before the newer stream was there comes late.
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                earlier.tell("notifications/resources/updated", json!({"uri": "test://über"})).await;
+            });
+        }
         stream(body)
     }
 }
