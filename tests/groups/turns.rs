@@ -142,3 +142,22 @@ fn members_of_which_each_client_has_its_own_instance_take_turns_too() {
     assert_eq!((&answer["not_started"], &answer["healthy"]), (&json!([]), &json!(2)), "{answer}");
     gateway.stop();
 }
+
+#[test]
+fn a_member_that_does_not_answer_its_probes_or_is_dead_comes_second() {
+    let home = Home::new();
+    let probed = "health_check_interval_s: 0.3, max_consecutive_failures: 1000";
+    let dead = "max_consecutive_failures: 1, protocol: legacy";
+    let providers = members(&home, &[("a", &[], probed), ("b", &[], ""), ("c", &["--handshake", "exit:7"], dead)]);
+    let list = "members: [{id: c, priority: 0}, {id: a, priority: 1}, {id: b, priority: 2}]";
+    let rules = "strategy: priority, health: {unhealthy_threshold: 100}";
+    let gateway = Gateway::start(&home, &(providers + &workers(&format!("{rules}, {list}"))));
+    assert_eq!(turns(&gateway, 2), "aa");
+    assert_eq!(gateway.state("c"), "dead");
+    gateway.client.text("a__stop_reading", json!({}));
+    gateway.wait_state("a", "degraded");
+    eventually("c may be tried again", SOON, || (member(&gateway, "c")["health"] == "healthy").then_some(()));
+    assert_eq!(turns(&gateway, 3), "bbb");
+    assert_eq!(home.start_count("c"), 1, "nobody tries the dead while another one works");
+    gateway.stop();
+}
