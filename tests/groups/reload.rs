@@ -77,7 +77,7 @@ fn groups_are_part_of_the_diff_and_the_report() {
 fn a_call_of_a_group_is_drained_with_the_member_that_has_it() {
     let home = Home::new();
     let gateway = start(&home, &["a", "b"], PAIR);
-    let call = gateway.client.start_tool("workers__sleep", json!({"ms": 900}));
+    let call = gateway.client.start_tool("workers__sleep", json!({"ms": 4000}));
     wait_in_flight(&gateway, "a", 1);
     let report = gateway.reload(&yaml(&home, &["b"], "members: [{id: b}]"));
     assert_eq!((&report["providers_removed"], &report["draining"]), (&json!(["a"]), &json!(["a"])), "{report}");
@@ -92,7 +92,7 @@ fn a_call_of_a_group_is_drained_with_the_member_that_has_it() {
 fn a_call_of_a_group_waits_for_no_member_that_drains() {
     let home = Home::new();
     let gateway = start(&home, &["a", "b"], PAIR);
-    let call = gateway.client.start_tool("workers__sleep", json!({"ms": 1200}));
+    let call = gateway.client.start_tool("workers__sleep", json!({"ms": 5000}));
     wait_in_flight(&gateway, "a", 1);
     let reload = gateway.reload_to(&config(&yaml(&home, &["a", "b"], PAIR), UNWATCHED), json!({}));
     assert_eq!(reload["providers_updated"], json!([]));

@@ -28,7 +28,7 @@ fn weights_are_served_smoothly() {
 fn the_member_with_the_fewest_running_calls_is_taken_whoever_routed_them() {
     let home = Home::new();
     let gateway = start(&home, &["a", "b"], "strategy: least_connections, members: [{id: a}, {id: b}]");
-    let slow = |name: &str| gateway.client.start_tool(name, json!({"ms": 3000}));
+    let slow = |name: &str| gateway.client.start_tool(name, json!({"ms": 6000}));
     let first = slow("workers__sleep");
     wait_in_flight(&gateway, "a", 1);
     let second = slow("workers__sleep");
@@ -76,7 +76,7 @@ fn priority_falls_over_and_comes_back() {
     let counter = home.path("counter");
     let args = ["--crash-starts", "1", "--counter", counter.to_str().unwrap()];
     let providers = members(&home, &[("a", &[], ""), ("b", &args, "protocol: legacy"), ("c", &[], "")]);
-    let rules = "health: {unhealthy_threshold: 1}, circuit_breaker: {reset_timeout_s: 1.5}";
+    let rules = "health: {unhealthy_threshold: 1}, circuit_breaker: {reset_timeout_s: 5}";
     let list = "members: [{id: a, priority: 2}, {id: b, priority: 1}, {id: c, priority: 2}]";
     // Learned without it: a listing would use up the start that fails.
     let settings = workers(&format!("strategy: priority, {rules}, {list}"));
@@ -88,7 +88,7 @@ fn priority_falls_over_and_comes_back() {
         (&json!("unhealthy"), &json!("open"), &json!(1)),
         "{b}"
     );
-    assert!(b["retry_after_ms"].as_u64().unwrap() <= 1500, "{b}");
+    assert!(b["retry_after_ms"].as_u64().unwrap() <= 5000, "{b}");
     eventually("b is first again", SOON, || (who(&gateway) == "b").then_some(()));
     assert_eq!(turns(&gateway, 3), "bbb");
     assert_eq!(member(&gateway, "b")["health"], "healthy");
@@ -102,10 +102,10 @@ fn a_member_without_room_is_left_out_while_another_has_some() {
     let providers = members(&home, &[("a", &[], one_at_a_time), ("b", &[], one_at_a_time)]);
     let gateway = Gateway::start(&home, &(providers + &workers("members: [{id: a}, {id: b}]")));
     assert_eq!(turns(&gateway, 2), "ab");
-    let direct = gateway.client.start_tool("a__sleep", json!({"ms": 4000}));
+    let direct = gateway.client.start_tool("a__sleep", json!({"ms": 6000}));
     wait_in_flight(&gateway, "a", 1);
     assert_eq!(turns(&gateway, 3), "bbb", "round robin among those with room");
-    let through = gateway.client.start_tool("workers__sleep", json!({"ms": 4000}));
+    let through = gateway.client.start_tool("workers__sleep", json!({"ms": 6000}));
     wait_in_flight(&gateway, "b", 1);
     // Both are full: what comes now waits for its turn, as with a provider, and gives up as there.
     let calls = json!([{"provider": "workers", "tool": "echo", "timeout": 0.2}]);
@@ -134,7 +134,7 @@ fn members_of_which_each_client_has_its_own_instance_take_turns_too() {
     let group = "strategy: least_connections, members: [{id: a}, {id: b}]";
     let gateway = Gateway::start(&home, &(providers + &workers(group)));
     assert_eq!(turns(&gateway, 4), "abab");
-    let slow = gateway.client.start_tool("a__sleep", json!({"ms": 3000}));
+    let slow = gateway.client.start_tool("a__sleep", json!({"ms": 6000}));
     wait_in_flight(&gateway, "a", 1);
     assert_eq!(turns(&gateway, 2), "bb", "calls of all instances count");
     assert_eq!(slow.wait()["result"]["content"][0]["text"], "slept");
@@ -146,7 +146,7 @@ fn members_of_which_each_client_has_its_own_instance_take_turns_too() {
 #[test]
 fn a_member_that_does_not_answer_its_probes_or_is_dead_comes_second() {
     let home = Home::new();
-    let probed = "health_check_interval_s: 0.3, max_consecutive_failures: 1000";
+    let probed = "health_check_interval_s: 2, max_consecutive_failures: 1000";
     let dead = "max_consecutive_failures: 1, protocol: legacy";
     let providers = members(&home, &[("a", &[], probed), ("b", &[], ""), ("c", &["--handshake", "exit:7"], dead)]);
     let list = "members: [{id: c, priority: 0}, {id: a, priority: 1}, {id: b, priority: 2}]";
