@@ -50,8 +50,8 @@ codes! {
     ENV_FILE = "HGR0204", No, "an env file that cannot be read";
     ENV_FILE_LINE = "HGR0205", No, "a line of an env file that cannot be understood";
 
-    PROVIDER_NAME = "HGR0301", Yes, "a bad provider name";
-    PROVIDER_CLASH = "HGR0302", No, "two provider names whose tools could bear the same name";
+    PROVIDER_NAME = "HGR0301", Yes, "a bad provider or group name";
+    PROVIDER_CLASH = "HGR0302", No, "two provider or group names whose tools could bear the same name";
     COMMAND_NOT_FOUND = "HGR0303", No, "the command cannot be found or run";
     NO_CWD = "HGR0304", No, "the working directory is not there";
     ENDPOINT = "HGR0305", Partly, "a bad endpoint";
@@ -67,6 +67,10 @@ codes! {
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
     CAPABILITY = "HGR0317", Partly, "no kernel capability";
+    GROUP_NAME = "HGR0321", No, "a group that bears a provider's name";
+    NO_MEMBER = "HGR0322", No, "a member that is no provider";
+    MEMBER_TWICE = "HGR0323", No, "a member twice in one group";
+    MIN_HEALTHY = "HGR0324", No, "`min_healthy` above the number of members";
     RULE_ORDER = "HGR0330", No, "a rule for clients that another one hides";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";

@@ -5,14 +5,15 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     CleanupSettings, Config, ConfigDiff, DaemonSettings, DockerSpec, EnvFile, Environment, Launch, LoggingSettings,
-    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
+    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, groups,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, reload, server, logging, cleanup, daemon } = old;
+    let Config { providers, groups, reload, server, logging, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
+    groups::diff(groups, &new.groups, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);

@@ -2,6 +2,7 @@
 //! is no second list of what a file may say.
 
 use super::{
+    group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     rules::{self, Rule},
     scalar,
 };
@@ -83,7 +84,6 @@ pub(super) struct Word {
 /// What the format will have, but this version does not: refused with a text that says so, and absent from the schema.
 /// Section, key, word of a choice (empty: the key itself), what it is.
 const LATER: &[(&str, &str, &str, &str)] = &[
-    ("file", "groups", "", "groups of providers come in a later version"),
     ("file", "catalog", "", "the provider catalogue comes in a later version"),
     ("file", "discovery", "", "provider discovery comes in a later version"),
 ];
@@ -93,11 +93,11 @@ pub(super) fn later(section: &str, key: &str, word: &str) -> Option<&'static str
     LATER.iter().find(|(s, k, w, _)| (*s, *k, *w) == (section, key, word)).map(|(.., say)| *say)
 }
 
-const fn word(word: &'static str) -> Word {
+pub(super) const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
 
-const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
     Key { name, aliases: &[], shape, only: &[], need: &[], nullable: false, default, about }
 }
 
@@ -112,12 +112,12 @@ impl Key {
         self
     }
 
-    const fn need(mut self, need: &'static [&'static str]) -> Self {
+    pub(super) const fn need(mut self, need: &'static [&'static str]) -> Self {
         self.need = need;
         self
     }
 
-    const fn nullable(mut self) -> Self {
+    pub(super) const fn nullable(mut self) -> Self {
         self.nullable = true;
         self
     }
@@ -154,6 +154,12 @@ pub(super) static FILE: Section = Section {
         )
         .alias(&["mcp_servers"])
         .need(&[""]),
+        key(
+            "groups",
+            Shape::Map { keys: &rules::PROVIDER_NAME, of: &Shape::Fields(&GROUP), nullable: true },
+            "{}",
+            "Names that stand for several providers each.",
+        ),
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
@@ -257,9 +263,9 @@ pub(super) static PROVIDER: Section = Section {
     ],
 };
 
-const MAX_COUNT: u64 = 1_000_000;
+pub(super) const MAX_COUNT: u64 = 1_000_000;
 /// The smallest time that is not zero.
-const ABOVE_ZERO: f64 = 0.001;
+pub(super) const ABOVE_ZERO: f64 = 0.001;
 
 static STOP: Section = Section {
     id: "stop",
@@ -454,8 +460,10 @@ static DAEMON: Section = Section {
 };
 
 /// Every section, for what looks at all keys.
-pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &CLIENT, &LOGGING, &CLEANUP, &DAEMON];
+pub(super) static SECTIONS: &[&Section] = &[
+    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &GROUP, &MEMBER, &HEALTH, &BREAKER, &RELOAD, &SERVER,
+    &CLIENT, &LOGGING, &CLEANUP, &DAEMON,
+];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

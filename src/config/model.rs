@@ -12,13 +12,14 @@ use std::{
     time::Duration,
 };
 
-use super::{CleanupSettings, DaemonSettings, ExposeSettings};
+use super::{CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Providers with `enabled: true` and those with `enabled: false`; look at [`ProviderSpec::enabled`].
     pub providers: BTreeMap<ProviderName, Arc<ProviderSpec>>,
+    pub groups: BTreeMap<ProviderName, Arc<GroupSpec>>,
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,

@@ -14,6 +14,7 @@ use super::{
     ToolFilter, ToolPrefix, Volume, codes, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
+    groups,
     load::{Load, home_help},
     raw::At,
     validate::{self, Commands},
@@ -26,6 +27,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
     let providers = providers(load, file);
     Config {
         providers,
+        groups: groups::groups(load, file),
         reload: reload(file.section("config_reload").unwrap_or(&none)),
         server: {
             let mark = load.enter("server");

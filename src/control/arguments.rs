@@ -51,6 +51,12 @@ pub struct One {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct OneGroup {
+    pub group: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     pub state_filter: Option<ProviderState>,
 }

@@ -3,37 +3,27 @@
 use serde_json::json;
 
 use super::{arguments::Names, outcome::Outcome};
-use crate::{
-    provider::{Catalogue, Item},
-    registry::names,
-    wire::shallow,
-};
+use crate::{provider::Item, registry::names, wire::shallow};
 
-/// `{"provider", "instructions"?, "tools": [...]}`. `wanted`: by the provider's own names or as they are listed; one that is not
+/// `{"provider", "instructions"?, "tools": [...]}` of a provider or a group. `wanted`: by their own names or as they are listed; one that is not
 /// there is an error that names the nearest.
-pub(super) fn describe(
-    provider: &str,
-    catalogue: &Catalogue,
-    offers: impl Fn(&str) -> bool,
-    wanted: Option<Names>,
-) -> Outcome {
-    let offered: Vec<&Item> = catalogue.tools.iter().filter(|item| offers(&item.key)).collect();
+pub(super) fn describe(owner: &str, instructions: Option<&str>, offered: &[&Item], wanted: Option<Names>) -> Outcome {
     let chosen = match wanted.map(Names::into_vec) {
-        None => offered,
+        None => offered.to_vec(),
         Some(wanted) => {
-            let is_it = |item: &Item, name: &str| item.key == name || names::flat(provider, &item.key) == name;
+            let is_it = |item: &Item, name: &str| item.key == name || names::flat(owner, &item.key) == name;
             let found: Result<Vec<_>, _> =
                 wanted.iter().map(|name| offered.iter().copied().find(|item| is_it(item, name)).ok_or(name)).collect();
             match found {
                 Ok(found) => found,
-                Err(name) => return unknown(provider, name, &offered),
+                Err(name) => return unknown(owner, name, offered),
             }
         }
     };
     let tools: Vec<&[u8]> = chosen.iter().map(|item| &item.raw[..]).collect();
     let tools = [b"[", tools.join(&b","[..]).as_slice(), b"]"].concat();
-    let name = shallow::quote(provider);
-    let instructions = catalogue.hello.instructions.as_deref().map(shallow::quote);
+    let name = shallow::quote(owner);
+    let instructions = instructions.map(shallow::quote);
     let mut fields = vec![("provider", name.as_slice())];
     fields.extend(instructions.as_deref().map(|text| ("instructions", text)));
     fields.push(("tools", &tools));

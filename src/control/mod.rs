@@ -5,6 +5,7 @@
 mod arguments;
 mod batch;
 mod describe;
+mod groups;
 mod outcome;
 mod progress;
 mod providers;
@@ -52,7 +53,7 @@ impl Control {
 
     /// `Ok(None)`: no such tool; `Err`: the arguments do not fit it.
     async fn answer(&self, name: &str, arguments: Arguments<'_>, caller: Caller) -> Result<Option<Outcome>, Outcome> {
-        if matches!(name, "hangar_status" | "hangar_server_info" | "hangar_health") {
+        if matches!(name, "hangar_status" | "hangar_server_info" | "hangar_health" | "hangar_group_list") {
             let NoArguments {} = arguments.read()?;
         }
         Ok(Some(match name {
@@ -70,6 +71,8 @@ impl Control {
             "hangar_warm" => self.warm(arguments.read()?, &caller.client).await,
             "hangar_health" => self.health().await,
             "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
+            "hangar_group_list" => self.group_list(),
+            "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
             "hangar_call" => self.call_batch(batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
@@ -100,7 +103,8 @@ impl Control {
     }
 
     fn metrics(&self, filter: &arguments::Metrics) -> Outcome {
-        let text = self.telemetry.metrics.render(&view::gauges(&self.registry.snapshot()));
+        let snapshot = self.registry.snapshot();
+        let text = self.telemetry.metrics.render(&view::gauges(&snapshot), &view::group_gauges(&snapshot));
         let wanted = filter.filter.as_deref().unwrap_or_default();
         let lines: Vec<_> = text.lines().filter(|line| line.contains(wanted)).collect();
         Outcome::ok(&json!({"format": "prometheus", "metrics": lines.join("\n")}))
@@ -140,6 +144,6 @@ mod tests {
     fn all_own_tools_together_are_cheap_to_list() {
         let total: usize = items().iter().map(|item| item.raw.len() + 1).sum();
         assert!(total < 8_000, "{total} bytes");
-        assert_eq!(items().len(), 13);
+        assert_eq!(items().len(), 15);
     }
 }

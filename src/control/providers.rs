@@ -48,6 +48,9 @@ impl Control {
     }
 
     pub(super) async fn tools(&self, wanted: Tools, client: &Arc<dyn Client>) -> Outcome {
+        if let Some(group) = self.registry.group(&wanted.provider) {
+            return self.group_tools(&group, wanted.tools, client).await;
+        }
         let provider = match self.find(&wanted.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
@@ -64,10 +67,15 @@ impl Control {
                 json!({"provider": provider.name}),
             );
         };
-        describe::describe(provider.name.as_str(), &catalogue, |tool| provider.offers(tool), wanted.tools)
+        let offered: Vec<_> = catalogue.tools.iter().filter(|item| provider.offers(&item.key)).collect();
+        let instructions = catalogue.hello.instructions.as_deref();
+        describe::describe(provider.name.as_str(), instructions, &offered, wanted.tools)
     }
 
     pub(super) async fn start(&self, one: &One, client: &Arc<dyn Client>, mut progress: Option<Progress>) -> Outcome {
+        if let Some(group) = self.registry.group(&one.provider) {
+            return self.group_start(&group, client).await;
+        }
         let whole = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
@@ -164,6 +172,10 @@ impl Control {
     pub(super) fn find(&self, name: &str) -> Result<Arc<Provider>, Outcome> {
         self.registry.provider(name).ok_or_else(|| {
             let help = self.registry.closest_provider(name).map(|name| format!("; did you mean \"{name}\"?"));
+            let help = match self.registry.group(name) {
+                Some(_) => Some("; it is a group, see hangar_group_list".to_owned()),
+                None => help,
+            };
             let message = format!("there is no provider \"{name}\"{}", help.unwrap_or_default());
             let known: Vec<_> = self.registry.snapshot().providers.keys().map(ToString::to_string).collect();
             Outcome::error("unknown_provider", message, json!({"provider": name, "known": known}))

@@ -123,8 +123,13 @@ mod tests {
         config.server.expose.others = others;
         config.server.expose.clients = clients.iter().map(rule).collect();
         config.server.control_tools = control.iter().map(|pattern| (*pattern).to_owned()).collect();
-        let snapshot =
-            Snapshot { generation: 1, sha256: String::new(), config: config.into(), providers: Default::default() };
+        let snapshot = Snapshot {
+            generation: 1,
+            sha256: String::new(),
+            config: config.into(),
+            providers: Default::default(),
+            groups: Default::default(),
+        };
         Exposures::of(&snapshot)
     }
 

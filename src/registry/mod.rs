@@ -6,6 +6,7 @@ mod capabilities;
 mod delivery;
 mod exposure;
 mod freshness;
+pub mod groups;
 mod index;
 pub mod names;
 mod own;
@@ -24,6 +25,7 @@ use futures_util::future::join_all;
 pub use delivery::{Address, Delivery};
 pub use exposure::{Exposures, TRIO};
 pub use freshness::Freshness;
+pub use groups::{Group, NoMember};
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
@@ -39,6 +41,7 @@ pub struct Snapshot {
     pub sha256: String,
     pub config: Arc<Config>,
     pub providers: BTreeMap<ProviderName, Arc<Provider>>,
+    pub groups: BTreeMap<ProviderName, Arc<Group>>,
 }
 
 pub struct Registry {
@@ -61,8 +64,13 @@ pub struct Missing {
 impl Registry {
     /// The empty gateway, generation 0.
     pub fn new(ground: Arc<Ground>) -> Arc<Self> {
-        let empty =
-            Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
+        let empty = Snapshot {
+            generation: 0,
+            sha256: String::new(),
+            config: Arc::default(),
+            providers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
         let index = Index::build(&empty, CatalogueNews::default(), &[], Provider::catalogue);
         let exposures = Exposures::of(&empty);
         Arc::new(Self {
@@ -92,6 +100,10 @@ impl Registry {
 
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         self.current.load().providers.get(name).cloned()
+    }
+
+    pub fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.current.load().groups.get(name).cloned()
     }
 
     /// The one provider that there is. `None`: there is none, or there are several.
@@ -175,10 +187,14 @@ impl Registry {
         missing.collect()
     }
 
-    /// For errors about a name that is not there: the closest provider name.
+    /// For errors about a name that is not there: the closest name of a provider or group.
     pub fn closest_provider(&self, name: &str) -> Option<ProviderName> {
         let snapshot = self.current.load();
-        let rated = snapshot.providers.keys().map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
+        let rated = snapshot
+            .providers
+            .keys()
+            .chain(snapshot.groups.keys())
+            .map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (best.0 > 0.8).then(|| best.1.clone())
     }
@@ -191,4 +207,6 @@ pub enum DeliveryError {
     Unknown { kind: &'static str, name: String, help: Option<String> },
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Group(#[from] NoMember),
 }

@@ -326,6 +326,9 @@ impl Refusal {
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
+            DeliveryError::Group(group) => {
+                Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(group.details()) }
+            }
             DeliveryError::Call(call @ CallError::MissingCapability { .. }) => {
                 Self { code: modern::code::MISSING_CAPABILITY, message, data: Some(call.details()) }
             }

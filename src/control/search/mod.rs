@@ -17,7 +17,7 @@ pub use self::shelf::Shelf;
 use super::{Control, arguments::Search, outcome::Outcome};
 use crate::{
     provider::{Client, Item, Provider},
-    registry::Snapshot,
+    registry::{Group, Snapshot},
     wire::to_json,
 };
 
@@ -83,7 +83,7 @@ pub fn answer(shelves: &[Arc<Shelf>], query: &str, limit: usize, schemas: bool) 
     out
 }
 
-/// The tools that go by one name in front: a provider's, as far as it offers them.
+/// The tools that go by one name in front: a provider's, as far as it offers them, or a group's.
 #[derive(Clone)]
 pub struct Source {
     pub owner: String,
@@ -93,12 +93,17 @@ pub struct Source {
 }
 
 fn sources(snapshot: &Snapshot, client: &dyn Client) -> Vec<Source> {
-    let source = |provider: &Arc<Provider>| {
+    let of_provider = |provider: &Arc<Provider>| {
         let catalogue = provider.catalogue_for(client)?;
         let items = catalogue.tools.iter().filter(|item| provider.offers(&item.key)).cloned().collect();
         Some(Source { owner: provider.name.to_string(), about: provider.spec.description.clone(), items })
     };
-    snapshot.providers.values().filter_map(source).collect()
+    let of_group = |group: &Arc<Group>| {
+        let (owner, about) = (group.name.to_string(), group.spec.description.clone());
+        Source { owner, about, items: group.tools(&snapshot.providers) }
+    };
+    let seen = snapshot.providers.values().filter(|provider| !snapshot.config.hides(provider.name.as_str()));
+    seen.filter_map(of_provider).chain(snapshot.groups.values().map(of_group)).collect()
 }
 
 /// The shelves that were needed last, by owner. One serves as long as its tools are the same, whoever lists them.
