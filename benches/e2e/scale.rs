@@ -12,6 +12,9 @@ use crate::{
 
 pub const ALL: [(&str, Case); 2] = [("lists", lists), ("idle-sessions", idle_sessions)];
 
+/// Fewer than the gateway takes at one time.
+const CONNECTIONS: usize = 4000;
+
 /// `tools/list` of a hundred cold providers, as a client sees it.
 fn lists(effort: &Effort, report: &mut Report) -> io::Result<()> {
     let home = hundred()?;
@@ -52,14 +55,10 @@ fn idle_sessions(effort: &Effort, report: &mut Report) -> io::Result<()> {
     let each = (after - before) * 1024.0 * 1024.0 / effort.sessions as f64;
     report.aim(group, format!("memory (RSS) with {} open, no connection", effort.sessions), "MiB", vec![after], 60.0);
     report.add(group, "of it for one session", "bytes", vec![each]);
-    let connected: Vec<_> = (0..effort.sessions).map(|_| Http::open(address)).collect::<io::Result<_>>()?;
+    let connected: Vec<_> =
+        (0..effort.sessions.min(CONNECTIONS)).map(|_| Http::open(address)).collect::<io::Result<_>>()?;
     thread::sleep(Duration::from_millis(500));
     let all = gateway.memory()?.0;
-    report.add(
-        group,
-        format!("memory with as many again that keep a connection ({})", connected.len()),
-        "MiB",
-        vec![all],
-    );
+    report.add(group, format!("memory with {} more that keep a connection", connected.len()), "MiB", vec![all]);
     Ok(())
 }

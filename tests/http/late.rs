@@ -115,13 +115,17 @@ fn a_late_log_message_is_not_told_to_the_one_client_that_has_a_call_in_flight_by
             let slow = scope.spawn(|| gateway.mcp(Some(&other), &call(1, "r__sleep", &json!({"ms": 300}))).text());
             thread::sleep(Duration::from_millis(100));
             let start = Instant::now();
-            log(&gateway, &session, "not for the other", 20);
+            log(&gateway, &session, "not for the other", 2);
             // On a busy machine the message may come when it is late no more.
-            checked += u32::from(start.elapsed() < Duration::from_millis(40));
-            slow.join().expect("the call is answered")
+            let soon = start.elapsed() < Duration::from_millis(8);
+            (soon, slow.join().expect("the call is answered"))
         });
+        let (soon, slow) = slow;
         assert!(slow.contains("slept"), "{slow}");
-        assert!(!slow.contains("not for the other"), "round {round}: {slow}");
+        if soon {
+            assert!(!slow.contains("not for the other"), "round {round}: {slow}");
+            checked += 1;
+        }
         if checked == 3 {
             return;
         }

@@ -11,6 +11,9 @@ use crate::provider::{Client, ClientId};
 
 /// How much later than the answer. Two connections of one server are not far apart.
 const LATE: Duration = Duration::from_millis(100);
+/// While another client's call is in flight: what comes so soon after an answer may be of either call, and is neither's. Not
+/// longer, or clients that take turns at one server would hear nothing of their own.
+const EITHER: Duration = Duration::from_millis(20);
 /// For so long nobody else's call may have ended, or it would be a guess.
 const ALONE: Duration = Duration::from_secs(1);
 
@@ -43,7 +46,7 @@ impl Recent {
     /// Whether a call of a client other than `id` has ended so lately that a message of it may still be on its way.
     pub fn another_than(&self, id: ClientId) -> bool {
         let ended = self.last.as_ref().and_then(|(last, _, at)| if *last == id { self.others } else { Some(*at) });
-        ended.is_some_and(|at| at.elapsed() <= LATE)
+        ended.is_some_and(|at| at.elapsed() <= EITHER)
     }
 }
 

@@ -112,6 +112,11 @@ fn shim_command(name: &ProviderName, stop: StopTimes) -> Result<Command, Transpo
     Ok(command)
 }
 
+/// Bytes that a server may be ahead of the gateway. Without privileges all pipes of a user together have 64 MiB, and the
+/// kernel takes memory only for what is in them.
+#[cfg(target_os = "linux")]
+const STDOUT_PIPE: usize = 256 * 1024;
+
 /// The gateway's side of a shim that was just started.
 struct Spawned {
     child: Child,
@@ -126,6 +131,9 @@ fn spawn(mut shim: Command, variables: Variables) -> io::Result<Spawned> {
     // All close-on-exec: no other child inherits them.
     let (server_stdin, stdin) = io::pipe()?;
     let (stdout, server_stdout) = io::pipe()?;
+    // A result of 1 MB passes 64 KiB at a time otherwise, each with a switch there and back. Refused beyond the user's share.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, STDOUT_PIPE);
     let (stderr, server_stderr) = io::pipe()?;
     let (control, shim_control) = StdUnixStream::pair()?;
     let complaints = server_stderr.try_clone()?;
