@@ -2,6 +2,7 @@
 //! is no second list of what a file may say.
 
 use super::{
+    limits::{LEAST_BYTES, LIMITS, MOST_BYTES},
     rules::{self, Rule},
     scalar,
 };
@@ -99,7 +100,7 @@ const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
 
-const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
     Key { name, aliases: &[], shape, only: &[], need: &[], nullable: false, default, about }
 }
 
@@ -241,8 +242,11 @@ pub(super) static PROVIDER: Section = Section {
             "Failed starts or probes in a row before the provider counts as dead.",
         ),
         key("max_concurrency", Shape::Whole { min: 0, max: MAX_COUNT }, "10", "Calls in flight at the same time; 0 = unlimited."),
+        key("max_queued", Shape::Whole { min: 0, max: MAX_COUNT }, "1024", "Calls that may wait for their turn; 0 = none, each is refused at once."),
+        key("max_message_bytes", Shape::Whole { min: LEAST_BYTES, max: MOST_BYTES }, "16777216", "Longest message taken from the provider."),
         key("startup_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "30", "Longest a start may take, handshake included."),
         key("call_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "60", "Longest one call may take."),
+        key("max_call_time_s", Shape::Seconds { min: ABOVE_ZERO }, "600", "Longest one call may take that tells of its progress, which gives it `call_timeout_s` anew."),
         key("drain_timeout_s", Shape::Seconds { min: 0.0 }, "30", "Longest a graceful stop waits for calls in flight."),
         key("stop", Shape::Fields(&STOP), "{}", "How patiently the provider's process is ended.").only(CHILD),
         key("protocol", PROTOCOL, "\"auto\"", "Which revisions of MCP are spoken to the provider."),
@@ -390,6 +394,7 @@ static SERVER: Section = Section {
             "10",
             "Longest one listing waits for providers whose tools are not known yet.",
         ),
+        key("limits", Shape::Fields(&LIMITS), "{}", "How much is taken from clients."),
     ],
 };
 
@@ -434,7 +439,7 @@ static DAEMON: Section = Section {
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP, &DAEMON];
+    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LIMITS, &LOGGING, &CLEANUP, &DAEMON];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

@@ -34,7 +34,7 @@ pub(super) async fn call(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = Object::receive(&head.headers, body, &["tool", "arguments", "timeout_s"]).await?;
+    let body = Object::receive(&head.headers, body, &front.limits(), &["tool", "arguments", "timeout_s"]).await?;
     let provider = api::find(&front, &name)?;
     let tool = body.string("tool")?.ok_or_else(|| bad("\"tool\" is missing"))?;
     let arguments = body.raw("arguments").unwrap_or(b"{}");

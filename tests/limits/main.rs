@@ -1,0 +1,12 @@
+//! Every configurable limit as a black box: one less than it, exactly it, one more. And calls that take long.
+
+#[path = "../support/gateway.rs"]
+mod gateway;
+#[allow(dead_code, reason = "the HTTP tests use the rest")]
+#[path = "../http/rig.rs"]
+mod rig;
+
+mod bounds;
+mod front;
+mod long_work;
+mod provider;
