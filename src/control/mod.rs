@@ -92,8 +92,9 @@ impl Control {
         status["sessions"] = json!(self.telemetry.metrics.sessions.get());
         status["collisions"] = json!(self.registry.index().collisions);
         status["pulling"] = snapshot.providers.values().filter_map(|p| view::pulling(p)).collect();
-        status["not_listed"] =
-            snapshot.providers.values().filter(|p| p.catalogue().is_none()).map(|p| json!(p.name)).collect();
+        let unknown = || snapshot.providers.values().filter(|p| p.catalogue().is_none());
+        status["not_listed"] = unknown().map(|p| json!(p.name)).collect();
+        status["missing"] = unknown().map(|p| view::missing(p)).collect();
         Outcome::ok(&status)
     }
 

@@ -106,11 +106,11 @@ impl CallError {
         }
     }
 
-    /// `client`: its doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
+    /// `downstream`: the client's doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } | Self::Full { .. } => "internal",
-            Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "client",
+            Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "downstream",
             _ => "upstream",
         }
     }

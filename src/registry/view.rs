@@ -33,6 +33,17 @@ pub fn summary(provider: &Provider) -> Value {
     view
 }
 
+/// One whose catalogue is not known: `{provider, state, why, retry_after_ms}`.
+pub fn missing(provider: &Provider) -> Value {
+    let status = provider.whole();
+    json!({
+        "provider": provider.name,
+        "state": status.state,
+        "why": status.last_failure.map_or_else(|| "it has not been started yet".to_owned(), |failure| failure.cause),
+        "retry_after_ms": status.retry_after.map(|d| d.as_millis() as u64),
+    })
+}
+
 /// Instances that are listed of one provider.
 const MOST_INSTANCES: usize = 1000;
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris, wishes};
@@ -14,6 +15,8 @@ use crate::{
 
 /// Changes that come within this time are told once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// In `_meta` of a list that is not whole: the providers it lacks, and why.
+const NOT_LISTED: &str = "hangar/not_listed";
 /// Of the providers' instructions, together.
 const MAX_INSTRUCTIONS: usize = 8 * 1024;
 
@@ -34,9 +37,18 @@ impl News {
 pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: Listing) -> Vec<u8> {
     let within = registry.snapshot().config.server.list_timeout;
     let client = session.clone() as Arc<dyn Client>;
-    for missing in registry.learn_catalogues(&client, within).await {
+    let lacking = registry.learn_catalogues(&client, within).await;
+    for missing in &lacking {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
+    let lacking = match lacking.is_empty() {
+        true => Vec::new(),
+        false => {
+            let each = lacking.iter().map(|missing| json!({"provider": missing.provider, "why": missing.why}));
+            let told = wire::to_json(&json!({(NOT_LISTED): each.collect::<Vec<_>>()}));
+            [b",\"_meta\":", told.as_slice()].concat()
+        }
+    };
     registry.refresh_stale(&**session, listing);
     // Ahead of the look at it: what changes from here on is told.
     session.has_own_list(ListKind::of(listing));
@@ -52,7 +64,7 @@ pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: L
             format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
         }
     };
-    [b"{", field.as_slice(), b":", &index.list(listing).array, hints.as_bytes(), b"}"].concat()
+    [b"{", field.as_slice(), b":", &index.list(listing).array, hints.as_bytes(), &lacking, b"}"].concat()
 }
 
 /// What the gateway says about itself and its providers in the handshake.

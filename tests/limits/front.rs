@@ -138,7 +138,7 @@ fn requests_in_flight() {
     let told = &refused["error"];
     assert_eq!((told["code"].as_i64(), &refused["id"]), (Some(-32051), &json!(3)), "{refused}");
     assert!(told["message"].as_str().unwrap().contains("server.limits.in_flight"), "{refused}");
-    let data = json!({"error": "too_many_requests", "fault": "client", "in_flight": 2, "retry_after_ms": 1000});
+    let data = json!({"error": "too_many_requests", "fault": "downstream", "in_flight": 2, "retry_after_ms": 1000});
     assert_eq!(told["data"], data);
     // Whether somebody is there can be asked in any case, and other clients are others.
     let ping = json!({"jsonrpc": "2.0", "id": 4, "method": "ping"});

@@ -1,4 +1,5 @@
-//! Every configurable limit as a black box: one less than it, exactly it, one more. And calls that take long.
+//! Every configurable limit as a black box: one less than it, exactly it, one more. And calls that take long, and lists that
+//! are not whole.
 
 #[path = "../support/gateway.rs"]
 mod gateway;
@@ -9,4 +10,5 @@ mod rig;
 mod bounds;
 mod front;
 mod long_work;
+mod partial;
 mod provider;

@@ -68,7 +68,7 @@ impl From<NotBegun> for Refusal {
                 );
                 let data = json!({
                     "error": "too_many_requests",
-                    "fault": "client",
+                    "fault": "downstream",
                     "in_flight": most,
                     "retry_after_ms": RETRY_AFTER_MS,
                 });
