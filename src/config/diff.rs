@@ -67,6 +67,7 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
         max_concurrency,
         max_queued,
         max_message,
+        max_answer,
         startup_timeout,
         call_timeout,
         max_call_time,
@@ -87,6 +88,7 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
     names.field("max_concurrency", max_concurrency, &new.max_concurrency);
     names.field("max_queued", max_queued, &new.max_queued);
     names.field("max_message_bytes", max_message, &new.max_message);
+    names.field("max_answer_bytes", max_answer, &new.max_answer);
     names.field("startup_timeout_s", startup_timeout, &new.startup_timeout);
     names.field("call_timeout_s", call_timeout, &new.call_timeout);
     names.field("max_call_time_s", max_call_time, &new.max_call_time);

@@ -244,6 +244,7 @@ pub(super) static PROVIDER: Section = Section {
         key("max_concurrency", Shape::Whole { min: 0, max: MAX_COUNT }, "10", "Calls in flight at the same time; 0 = unlimited."),
         key("max_queued", Shape::Whole { min: 0, max: MAX_COUNT }, "1024", "Calls that may wait for their turn; 0 = none, each is refused at once."),
         key("max_message_bytes", Shape::Whole { min: LEAST_BYTES, max: MOST_BYTES }, "16777216", "Longest message taken from the provider."),
+        key("max_answer_bytes", Shape::Memory { min: LEAST_BYTES }, "0", "Longest result of a tool call given whole; of longer ones the beginning, and the rest by `hangar_fetch_continuation`. 0 = any."),
         key("startup_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "30", "Longest a start may take, handshake included."),
         key("call_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "60", "Longest one call may take."),
         key("max_call_time_s", Shape::Seconds { min: ABOVE_ZERO }, "600", "Longest one call may take that tells of its progress, which gives it `call_timeout_s` anew."),

@@ -34,6 +34,9 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Nesting of a message, itself included.
     pub json_depth: u32,
+    /// Of all answers together that were cut (`max_answer_bytes`) and are kept.
+    pub continuation_bytes: usize,
+    pub continuation_ttl: Duration,
 }
 
 impl Default for Limits {
@@ -51,6 +54,8 @@ impl Default for Limits {
             batch: 256,
             subscriptions: 1000,
             json_depth: 64,
+            continuation_bytes: 64 << 20,
+            continuation_ttl: Duration::from_secs(300),
         }
     }
 }
@@ -108,6 +113,13 @@ pub(super) static LIMITS: Section = Section {
         key("subscriptions", whole(1, 10_000), "1000", "Resources one client may be subscribed to."),
         // JSON of 128 levels is more than some of the parsers behind take.
         key("json_depth", whole(8, 120), "64", "Deepest nesting of a message, of clients and of providers."),
+        key(
+            "continuation_bytes",
+            whole(LEAST_BYTES, 4 << 30),
+            "67108864",
+            "Room for answers that were cut, all together; the oldest make way.",
+        ),
+        key("continuation_ttl_s", Shape::Seconds { min: 1.0 }, "300", "How long such an answer is kept."),
     ],
 };
 
@@ -127,6 +139,8 @@ impl Limits {
             "batch": self.batch,
             "subscriptions": self.subscriptions,
             "json_depth": self.json_depth,
+            "continuation_bytes": self.continuation_bytes,
+            "continuation_ttl_s": self.continuation_ttl.as_secs_f64(),
         })
     }
 }
@@ -150,6 +164,8 @@ pub(super) fn read(fields: Option<&Fields>) -> Limits {
         batch: count("batch", usual.batch),
         subscriptions: count("subscriptions", usual.subscriptions),
         json_depth: fields.whole("json_depth").and_then(|typed| u32::try_from(typed).ok()).unwrap_or(usual.json_depth),
+        continuation_bytes: count("continuation_bytes", usual.continuation_bytes),
+        continuation_ttl: fields.seconds("continuation_ttl_s").unwrap_or(usual.continuation_ttl),
     }
 }
 
@@ -168,6 +184,8 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
         batch,
         subscriptions,
         json_depth,
+        continuation_bytes,
+        continuation_ttl,
     } = old;
     out.live("server.limits.request_bytes", request, &new.request);
     out.live("server.limits.request_timeout_s", request_timeout, &new.request_timeout);
@@ -181,4 +199,6 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
     out.live("server.limits.batch", batch, &new.batch);
     out.live("server.limits.subscriptions", subscriptions, &new.subscriptions);
     out.live("server.limits.json_depth", json_depth, &new.json_depth);
+    out.live("server.limits.continuation_bytes", continuation_bytes, &new.continuation_bytes);
+    out.live("server.limits.continuation_ttl_s", continuation_ttl, &new.continuation_ttl);
 }

@@ -47,6 +47,8 @@ pub struct ProviderSpec {
     pub max_queued: u32,
     /// Longest line, body or event taken from it, in bytes.
     pub max_message: usize,
+    /// Longest result of a tool call that a client is given whole, in bytes. `None`: any.
+    pub max_answer: Option<usize>,
     pub startup_timeout: Duration,
     pub call_timeout: Duration,
     /// With progress.

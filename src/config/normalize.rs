@@ -85,6 +85,7 @@ fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Op
         max_concurrency: Some(count("max_concurrency", 10)).filter(|most| *most > 0),
         max_queued: count("max_queued", 1024),
         max_message: count("max_message_bytes", 16 << 20) as usize,
+        max_answer: fields.whole("max_answer_bytes").filter(|most| *most > 0).map(|most| most as usize),
         startup_timeout: seconds("startup_timeout_s", 30),
         call_timeout: seconds("call_timeout_s", 60),
         max_call_time: seconds("max_call_time_s", 600),

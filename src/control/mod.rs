@@ -4,6 +4,7 @@
 
 mod arguments;
 mod batch;
+mod continuation;
 mod outcome;
 mod progress;
 mod providers;
@@ -68,6 +69,8 @@ impl Control {
             "hangar_warm" => self.warm(arguments.read()?, &caller.client).await,
             "hangar_health" => self.health().await,
             "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
+            "hangar_fetch_continuation" => self.fetch(&arguments.read()?, &*caller.client)?,
+            "hangar_delete_continuation" => self.delete(&arguments.read()?, &*caller.client),
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
             "hangar_call" => self.call_batch(batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
@@ -139,6 +142,6 @@ mod tests {
     fn all_own_tools_together_are_cheap_to_list() {
         let total: usize = items().iter().map(|item| item.raw.len() + 1).sum();
         assert!(total < 8_000, "{total} bytes");
-        assert_eq!(items().len(), 13);
+        assert_eq!(items().len(), 15);
     }
 }

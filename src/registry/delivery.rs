@@ -79,7 +79,7 @@ impl Registry {
                 }
                 Ok(answer) => {
                     self.account(&delivery, &route, answer_outcome(&answer), began);
-                    return Ok((answer, route));
+                    return Ok((self.cut(answer, &delivery, &route), route));
                 }
                 Err((error, _)) => {
                     self.account(&delivery, &route, error.outcome(), began);

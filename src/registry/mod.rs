@@ -3,6 +3,7 @@
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
 mod capabilities;
+mod continuations;
 mod delivery;
 mod freshness;
 mod index;
@@ -20,6 +21,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
+pub use continuations::Continuations;
 pub use delivery::{Address, Delivery};
 pub use freshness::Freshness;
 pub use index::{Collision, Index, Merged, Route};
@@ -46,6 +48,7 @@ pub struct Registry {
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
+    pub continuations: Continuations,
 }
 
 /// A provider that a listing had to do without.
@@ -68,6 +71,7 @@ impl Registry {
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),
+            continuations: Continuations::default(),
         })
     }
 

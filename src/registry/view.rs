@@ -162,6 +162,7 @@ fn settings(spec: &ProviderSpec) -> Value {
         "max_concurrency": spec.max_concurrency.unwrap_or(0),
         "max_queued": spec.max_queued,
         "max_message_bytes": spec.max_message,
+        "max_answer_bytes": spec.max_answer.unwrap_or(0),
         "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
         "call_timeout_s": spec.call_timeout.as_secs_f64(),
         "max_call_time_s": spec.max_call_time.as_secs_f64(),

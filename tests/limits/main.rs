@@ -7,6 +7,7 @@ mod gateway;
 #[path = "../http/rig.rs"]
 mod rig;
 
+mod answers;
 mod bounds;
 mod front;
 mod long_work;

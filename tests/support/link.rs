@@ -94,6 +94,7 @@ fn provider_spec(remote: RemoteSpec) -> ProviderSpec {
         sharing: Sharing::Shared,
         max_instances: 64,
         max_queued: 1024,
+        max_answer: None,
         max_call_time: Duration::from_secs(600),
         max_message: 16 << 20,
         tools: ToolFilter::default(),

@@ -111,7 +111,10 @@ impl Ear {
         let owner = number.and_then(|id| {
             let mut table = self.0.table();
             let call = table.pending.get_mut(&id)?;
-            call.heard = Some(Instant::now());
+            // Who does not read it does not wait for it.
+            if call.caller.as_ref().is_some_and(|caller| caller.relay.has_room()) {
+                call.heard = Some(Instant::now());
+            }
             Some((call.caller.clone()?, call.progress.clone()?))
         });
         // A task is told of under the token of the call that made it.
