@@ -114,6 +114,18 @@ impl Http {
         Ok(String::from_utf8_lossy(&self.buffer[body..end]).into_owned())
     }
 
+    /// The same request `count` times, one after the other; whatever the answer is.
+    pub fn repeat(&mut self, body: &str, count: usize) -> io::Result<Times> {
+        let request = post(self.address, "/mcp", self.session.as_deref(), body);
+        let mut times = Times::with_capacity(count);
+        for _ in 0..count {
+            let began = Instant::now();
+            self.exchange(&request)?;
+            times.took(began);
+        }
+        Ok(times)
+    }
+
     /// `count` calls, one after the other; the time of each.
     pub fn calls(&mut self, tool: &str, count: usize) -> io::Result<Times> {
         let request = post(self.address, "/mcp", self.session.as_deref(), &call(7, tool));
@@ -226,6 +238,48 @@ impl Stdio {
             times.took(began);
             check(self.line.as_bytes())?;
         }
+        Ok(times)
+    }
+}
+
+impl Stdio {
+    /// `in_flight` calls all the time, `count` in all. What has come is answered with as many new calls in one write, as
+    /// a client does that keeps its pipe full.
+    pub fn crowd(&mut self, tool: &str, in_flight: usize, count: usize) -> io::Result<Times> {
+        let began = Instant::now();
+        let mut sent_at = Vec::with_capacity(count);
+        let mut times = Times::with_capacity(count);
+        let mut due = in_flight.min(count);
+        while times.nanos.len() < count {
+            let mut batch = String::new();
+            for _ in 0..due {
+                batch += &call(sent_at.len() as u64, tool);
+                batch.push('\n');
+                sent_at.push(Instant::now());
+            }
+            self.stdin.write_all(batch.as_bytes())?;
+            due = 0;
+            while due == 0 || self.stdout.buffer().contains(&b'\n') {
+                self.line.clear();
+                if self.stdout.read_line(&mut self.line)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let id =
+                    self.line.split("\"id\":").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
+                let Some(sent) = id.and_then(|id| sent_at.get(id)) else { continue };
+                times.took(*sent);
+                check(self.line.as_bytes())?;
+                due += usize::from(sent_at.len() + due < count);
+                if times.nanos.len() == count {
+                    break;
+                }
+                // The last ones: nothing more is sent.
+                if sent_at.len() == count {
+                    break;
+                }
+            }
+        }
+        times.wall = began.elapsed();
         Ok(times)
     }
 }

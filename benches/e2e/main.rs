@@ -1,6 +1,6 @@
 //! `cargo bench --bench e2e`: what the gateway costs, measured from outside on the release binary.
 //!
-//! `load` is the raw client, `peers` the processes under test, `cases` the measurements, `report` the table. Everything
+//! `load` is the raw client, `peers` the processes under test, `cases` and `scale` the measurements, `report` the table. Everything
 //! runs on loopback and pipes. `cargo test --bench e2e`, or `BENCH_SMOKE=1`, only proves that it all works.
 //! `cargo bench --bench e2e -- cold` runs the cases with "cold" in their names. docs/benchmarks.md says what is measured.
 
@@ -8,6 +8,7 @@ mod cases;
 mod load;
 mod peers;
 mod report;
+mod scale;
 
 use std::{io, time::Instant};
 
@@ -26,12 +27,18 @@ struct Effort {
     big: usize,
     /// Cold starts.
     starts: usize,
+    /// Sessions that are open and say nothing.
+    sessions: usize,
+    /// Lists per round.
+    lists: usize,
     /// Seconds of each phase of load with and without reloads.
     phase: f64,
 }
 
-const FULL: Effort = Effort { rounds: 5, calls: 4000, crowd: 8000, big: 60, starts: 15, phase: 3.0 };
-const SMOKE: Effort = Effort { rounds: 1, calls: 100, crowd: 256, big: 3, starts: 2, phase: 0.4 };
+const FULL: Effort =
+    Effort { rounds: 5, calls: 4000, crowd: 8000, big: 60, starts: 15, sessions: 10_000, lists: 200, phase: 3.0 };
+const SMOKE: Effort =
+    Effort { rounds: 1, calls: 100, crowd: 256, big: 3, starts: 2, sessions: 50, lists: 3, phase: 0.4 };
 
 fn main() -> io::Result<()> {
     // `cargo bench` says `--bench`; `cargo test` does not, and builds without optimisation.
@@ -41,7 +48,7 @@ fn main() -> io::Result<()> {
     let began = Instant::now();
     let mut report = Report::new(smoke);
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    for (name, case) in cases::ALL {
+    for (name, case) in cases::ALL.into_iter().chain(scale::ALL) {
         if only.is_empty() || only.iter().any(|part| name.contains(part.as_str())) {
             case(&effort, &mut report)?;
         }

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// One measured quantity. Smaller is better wherever there is a target.
+/// One measured quantity. Smaller is better, but of what counts per second.
 struct Figure {
     group: &'static str,
     name: String,
@@ -56,7 +56,12 @@ impl Report {
         writeln!(out, "\n| | figure | median | best .. worst round | target | |\n|---|---|--:|--:|--:|---|")?;
         for figure in &self.figures {
             let (best, worst) = figure.extremes();
-            let target = figure.target.map(|target| format!("<= {}", show(target, figure.unit))).unwrap_or_default();
+            let target = figure
+                .target
+                .map(|target| {
+                    format!("{} {}", if figure.more_is_better() { ">=" } else { "<=" }, show(target, figure.unit))
+                })
+                .unwrap_or_default();
             let verdict = if self.smoke { "" } else { figure.verdict() };
             let (median, best) = (show(figure.median(), figure.unit), show(best, ""));
             let (group, name, worst) = (figure.group, &figure.name, show(worst, ""));
@@ -85,11 +90,16 @@ impl Figure {
     fn extremes(&self) -> (f64, f64) {
         let (low, high) =
             self.rounds.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
-        if self.unit == "/s" { (high, low) } else { (low, high) }
+        if self.more_is_better() { (high, low) } else { (low, high) }
     }
 
     fn verdict(&self) -> &'static str {
-        self.target.map_or("", |target| if self.median() <= target { "met" } else { "MISSED" })
+        let met = |target| if self.more_is_better() { self.median() >= target } else { self.median() <= target };
+        self.target.map_or("", |target| if met(target) { "met" } else { "MISSED" })
+    }
+
+    fn more_is_better(&self) -> bool {
+        self.unit == "/s"
     }
 
     fn json(&self) -> Value {

@@ -26,6 +26,9 @@ const OUT_QUEUE: usize = 1024;
 /// that the running ones wait for, so reading goes on.
 const WAITING: usize = 1024;
 
+/// Messages up to this many bytes that are ready at the same time share a write.
+const LARGE: usize = 16 * 1024;
+
 /// The client's end of the wire.
 pub struct Wire<I, O, G> {
     pub input: I,
@@ -228,16 +231,23 @@ async fn write(mut output: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<By
     let mut batch = Vec::with_capacity(64);
     let mut text = Vec::new();
     while queue.recv_many(&mut batch, 64).await > 0 {
-        text.clear();
         for message in batch.drain(..) {
-            text.extend_from_slice(&wire::one_line(message));
+            let line = wire::one_line(message);
+            // A large one goes out from where it lies: copying it would cost more than a write.
+            if line.len() > LARGE {
+                if output.write_all(&text).await.is_err() || output.write_all(&line).await.is_err() {
+                    return;
+                }
+                text.clear();
+            } else {
+                text.extend_from_slice(&line);
+            }
             text.push(b'\n');
         }
         if output.write_all(&text).await.is_err() || output.flush().await.is_err() {
             return;
         }
-        if text.capacity() > 1024 * 1024 {
-            text = Vec::new();
-        }
+        text.clear();
+        text.shrink_to(4 * LARGE);
     }
 }

@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Event, build};
+use super::{Event, GroupGauge, GroupMetrics, build};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub struct Metrics {
     in_flight: Family<Labels<1>, Gauge>,
     drain_seconds: Histogram,
     drain_timeouts: Counter,
+    pub groups: GroupMetrics,
     pub sessions: Gauge,
     /// Clients on the connect socket.
     pub connect_clients: Gauge,
@@ -101,6 +102,7 @@ impl Default for Metrics {
             in_flight: Family::default(),
             drain_seconds: fine(),
             drain_timeouts: Counter::default(),
+            groups: GroupMetrics::default(),
             sessions: Gauge::default(),
             connect_clients: Gauge::default(),
             connect_version_mismatches: Counter::default(),
@@ -135,6 +137,7 @@ impl Metrics {
         let help = "Time that a retired provider waited for its calls in flight";
         r.register_with_unit("drain_duration", help, Unit::Seconds, self.drain_seconds.clone());
         r.register("drain_timeouts", "Drains that ended with calls still in flight", self.drain_timeouts.clone());
+        self.groups.register(r);
         r.register("sessions", "Client sessions", self.sessions.clone());
         r.register("connect_clients", "Clients on the connect socket", self.connect_clients.clone());
         let help = "Clients on the connect socket with another version of hangar";
@@ -176,6 +179,7 @@ impl Metrics {
             Event::ConfigurationReloadRequested { .. }
             | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
+            | Event::GroupBreakerChanged { .. }
             | Event::CatalogueChanged { .. } => {}
         }
     }
@@ -196,8 +200,9 @@ impl Metrics {
     /// The text exposition format.
     ///
     /// `providers`: name, state and calls in flight of each provider in force; gauges show these and no others.
-    pub fn render(&self, providers: &[(String, &'static str, usize)]) -> String {
+    pub fn render(&self, providers: &[(String, &'static str, usize)], groups: &[GroupGauge]) -> String {
         let _one_at_a_time = self.rendering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.groups.show(groups);
         self.provider_state.clear();
         self.in_flight.clear();
         for (provider, now, in_flight) in providers {

@@ -5,6 +5,7 @@
 mod about;
 pub mod build;
 mod event;
+mod groups;
 mod history;
 mod log_writer;
 pub mod logs;
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use about::{About, in_words};
 pub use event::{Event, StopReason};
+pub use groups::{GroupGauge, GroupMetrics};
 pub use history::{History, Recorded};
 pub use metrics::{CallOutcome, Metrics};
 
