@@ -58,7 +58,7 @@ impl Continuations {
         }
         let mut key = [0; 16];
         getrandom::fill(&mut key).ok()?;
-        let (key, until) = (hex::encode(&key), Instant::now() + limits.continuation_ttl);
+        let (key, until) = (hex::encode(key), Instant::now() + limits.continuation_ttl);
         let mut inner = self.inner();
         inner.drop_old(limits.continuation_bytes - data.len());
         inner.bytes += data.len();
