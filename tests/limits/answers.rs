@@ -87,7 +87,7 @@ fn it_is_opt_in_and_what_has_structure_stays_whole() {
 #[test]
 fn what_is_kept_is_bounded_in_room_and_time() {
     let home = Home::new();
-    let gateway = start(&home, "max_answer_bytes: 1024", "continuation_bytes: 20000, continuation_ttl_s: 2");
+    let gateway = start(&home, "max_answer_bytes: 1024", "continuation_bytes: 20000, continuation_ttl_s: 5");
     let client = &gateway.client;
     let big = |bytes: u64| client.tool("t__big", json!({"bytes": bytes}));
     let there = |id: &str| client.tool("hangar_fetch_continuation", json!({"continuation_id": id}))["isError"] == false;
@@ -102,7 +102,7 @@ fn what_is_kept_is_bounded_in_room_and_time() {
     assert_eq!(not["content"][0]["text"].as_str().map(str::len), Some(20_001));
     let (last, _) = continuation(&fits);
     assert!(there(&last));
-    eventually("its time is over", ms(4000), || (!there(&last)).then_some(()));
+    eventually("its time is over", SOON, || (!there(&last)).then_some(()));
     gateway.stop();
 }
 

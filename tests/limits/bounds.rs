@@ -62,12 +62,12 @@ fn on_stdio_requests_wait_for_their_turn_and_what_the_running_ones_need_gets_pas
     let gateway = start(&home, "in_flight: 2");
     gateway.client.pid_of("t");
     let began = Instant::now();
-    let calls: Vec<_> = (0..3).map(|_| gateway.client.start_tool("t__sleep", json!({"ms": 1000}))).collect();
+    let calls: Vec<_> = (0..3).map(|_| gateway.client.start_tool("t__sleep", json!({"ms": 2000}))).collect();
     // Asked behind them, answered at once.
-    assert!(gateway.client.send("ping", json!({})).within(ms(700)).is_some());
+    assert!(gateway.client.send("ping", json!({})).within(ms(1800)).is_some());
     calls.into_iter().for_each(|call| assert_eq!(call.wait()["result"]["content"][0]["text"], "slept"));
     let took = began.elapsed();
-    assert!(took >= ms(1900), "two, and then one: {took:?}");
+    assert!(took >= ms(3900), "two, and then one: {took:?}");
     gateway.stop();
     // Two that ask the client, and a third in front of the client's answers.
     let settings = format!("{UNWATCHED}server: {{limits: {{in_flight: 2}}}}\n");

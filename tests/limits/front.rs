@@ -57,7 +57,7 @@ fn heads() {
 
 #[test]
 fn times_of_heads_and_bodies() {
-    let gateway = gateway("header_timeout_s: 1, request_timeout_s: 1");
+    let gateway = gateway("header_timeout_s: 2, request_timeout_s: 2");
     let began = Instant::now();
     let mut half = gateway.connect();
     half.send(b"POST /mcp HTTP/1.1\r\nHost: ");
@@ -65,9 +65,9 @@ fn times_of_heads_and_bodies() {
     body.request(&gateway.address, "POST", "/mcp", &[JSON, BOTH, "Content-Length: 100"], b"");
     let refused = body.answer();
     assert_eq!(refused.status, 408, "{}", refused.text());
-    assert!(refused.text().contains("within 1 s (server.limits.request_timeout_s)"), "{}", refused.text());
+    assert!(refused.text().contains("within 2 s (server.limits.request_timeout_s)"), "{}", refused.text());
     assert!(half.is_closed());
-    assert!((0.9..5.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    assert!((1.9..20.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
     // Who is quick enough is served.
     let mut quick = gateway.connect();
     quick.send(b"GET /health/live HTTP/1.1\r\n");
@@ -128,7 +128,7 @@ fn requests_in_flight() {
     let session = gateway.session("2025-11-25");
     let sleep = |id: u64| {
         let mut conn = gateway.connect();
-        conn.mcp(&gateway.address, Some(&session), &call(id, "t__sleep", &json!({"ms": 1500})));
+        conn.mcp(&gateway.address, Some(&session), &call(id, "t__sleep", &json!({"ms": 3000})));
         conn
     };
     let running: Vec<_> = [1, 2].map(sleep).into();

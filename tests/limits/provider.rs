@@ -45,7 +45,7 @@ fn the_queue_of_a_provider() {
     gateway.client.pid_of("t");
     let mut refused = Value::Null;
     for (sent, over) in [(1, 0), (2, 0), (3, 1)] {
-        let busy = gateway.client.start_tool("t__sleep", json!({"ms": 700}));
+        let busy = gateway.client.start_tool("t__sleep", json!({"ms": 2000}));
         eventually("it runs", SOON, || (gateway.provider("t")["calls_in_flight"] == 1).then_some(()));
         // They come together: which one finds the queue full is nobody's promise.
         let calls: Vec<_> = (0..sent).map(|_| gateway.client.start_tool("t__echo", json!({}))).collect();
@@ -64,7 +64,7 @@ fn the_queue_of_a_provider() {
     // None may wait at all.
     gateway.reload(&home.provider("t", &[], "max_concurrency: 1, max_queued: 0"));
     gateway.client.pid_of("t");
-    let busy = gateway.client.start_tool("t__sleep", json!({"ms": 800}));
+    let busy = gateway.client.start_tool("t__sleep", json!({"ms": 2000}));
     eventually("it runs", SOON, || (gateway.provider("t")["calls_in_flight"] == 1).then_some(()));
     assert!(gateway.client.start_tool("t__echo", json!({})).error().contains("0 wait (max_queued)"));
     busy.wait();
