@@ -52,7 +52,7 @@ use crate::{
     server::{ConnectClients, Gateway, News, Sessions, http::HttpState},
     telemetry::{About, Telemetry, logs, logs::LevelHandle},
     transport::Marker,
-    wire::hex,
+    wire::{self, hex},
 };
 
 /// How long the last log lines may take to be written.
@@ -269,7 +269,10 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
         updates: updates_in,
     });
     let registry = Registry::new(ground);
-    let apply = move |config: &Config| level.set(config.logging.level);
+    let apply = move |config: &Config| {
+        level.set(config.logging.level);
+        wire::set_max_depth(config.server.limits.json_depth);
+    };
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, dotenv, apply, stopping);
     let reloader = tokio::spawn(reloader.run());

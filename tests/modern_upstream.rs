@@ -366,7 +366,7 @@ fn a_client_that_cannot_or_will_not_be_asked_gets_a_clear_error() {
     let error = gateway.client.start_tool("a__elicit", json!({})).wait()["error"].take();
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("\"a\" needs elicitation/create") && message.contains("not declared"), "{message}");
-    assert_eq!((&error["data"]["error"], &error["data"]["fault"]), (&json!("input_not_given"), &json!("client")));
+    assert_eq!((&error["data"]["error"], &error["data"]["fault"]), (&json!("input_not_given"), &json!("downstream")));
     let call = gateway.client.start_tool("a__sample", json!({}));
     let request = gateway.client.wait_messages("sampling/createMessage", 1)[0].clone();
     let refusal = json!({"code": -1, "message": "the user says no"});

@@ -66,8 +66,12 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
         health_check_interval,
         max_consecutive_failures,
         max_concurrency,
+        max_queued,
+        max_message,
+        max_answer,
         startup_timeout,
         call_timeout,
+        max_call_time,
         drain_timeout,
         stop,
         protocol,
@@ -83,8 +87,12 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
     names.field("health_check_interval_s", health_check_interval, &new.health_check_interval);
     names.field("max_consecutive_failures", max_consecutive_failures, &new.max_consecutive_failures);
     names.field("max_concurrency", max_concurrency, &new.max_concurrency);
+    names.field("max_queued", max_queued, &new.max_queued);
+    names.field("max_message_bytes", max_message, &new.max_message);
+    names.field("max_answer_bytes", max_answer, &new.max_answer);
     names.field("startup_timeout_s", startup_timeout, &new.startup_timeout);
     names.field("call_timeout_s", call_timeout, &new.call_timeout);
+    names.field("max_call_time_s", max_call_time, &new.max_call_time);
     names.field("drain_timeout_s", drain_timeout, &new.drain_timeout);
     names.field("stop", stop, &new.stop);
     names.field("protocol", protocol, &new.protocol);
@@ -175,13 +183,13 @@ fn environment_diff(old: &Environment, new: &Environment, names: &mut Names) {
 }
 
 impl ConfigDiff {
-    fn live<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
+    pub(super) fn live<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
         if old != new {
             self.settings.push(name);
         }
     }
 
-    fn restart<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
+    pub(super) fn restart<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
         if old != new {
             self.restart_required.push(name);
         }
@@ -208,6 +216,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
         control_tools,
         session_idle,
         list_timeout,
+        limits,
     } = old;
     out.restart("server.host", host, &new.host);
     out.restart("server.port", port, &new.port);
@@ -220,6 +229,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
     out.live("server.control_tools", control_tools, &new.control_tools);
     out.live("server.session_idle_s", session_idle, &new.session_idle);
     out.live("server.list_timeout_s", list_timeout, &new.list_timeout);
+    super::limits::diff(limits, &new.limits, out);
 }
 
 fn logging_diff(old: &LoggingSettings, new: &LoggingSettings, out: &mut ConfigDiff) {

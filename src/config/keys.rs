@@ -3,6 +3,7 @@
 
 use super::{
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
+    limits::{LEAST_BYTES, LIMITS, MOST_BYTES},
     rules::{self, Rule},
     scalar,
 };
@@ -246,8 +247,12 @@ pub(super) static PROVIDER: Section = Section {
             "Failed starts or probes in a row before the provider counts as dead.",
         ),
         key("max_concurrency", Shape::Whole { min: 0, max: MAX_COUNT }, "10", "Calls in flight at the same time; 0 = unlimited."),
+        key("max_queued", Shape::Whole { min: 0, max: MAX_COUNT }, "1024", "Calls that may wait for their turn; 0 = none, each is refused at once."),
+        key("max_message_bytes", Shape::Whole { min: LEAST_BYTES, max: MOST_BYTES }, "16777216", "Longest message taken from the provider."),
+        key("max_answer_bytes", Shape::Memory { min: LEAST_BYTES }, "0", "Longest result of a tool call given whole; of longer ones the beginning, and the rest by `hangar_fetch_continuation`. 0 = any."),
         key("startup_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "30", "Longest a start may take, handshake included."),
         key("call_timeout_s", Shape::Seconds { min: ABOVE_ZERO }, "60", "Longest one call may take."),
+        key("max_call_time_s", Shape::Seconds { min: ABOVE_ZERO }, "600", "Longest one call may take that tells of its progress, which gives it `call_timeout_s` anew."),
         key("drain_timeout_s", Shape::Seconds { min: 0.0 }, "30", "Longest a graceful stop waits for calls in flight."),
         key("stop", Shape::Fields(&STOP), "{}", "How patiently the provider's process is ended.").only(CHILD),
         key("protocol", PROTOCOL, "\"auto\"", "Which revisions of MCP are spoken to the provider."),
@@ -401,6 +406,7 @@ static SERVER: Section = Section {
             "10",
             "Longest one listing waits for providers whose tools are not known yet.",
         ),
+        key("limits", Shape::Fields(&LIMITS), "{}", "How much is taken from clients."),
     ],
 };
 
@@ -462,7 +468,7 @@ static DAEMON: Section = Section {
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
     &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &GROUP, &MEMBER, &HEALTH, &BREAKER, &RELOAD, &SERVER,
-    &CLIENT, &LOGGING, &CLEANUP, &DAEMON,
+    &CLIENT, &LIMITS, &LOGGING, &CLEANUP, &DAEMON,
 ];
 
 impl Shape {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec};
+use super::{CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, Limits, ReloadSettings};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,8 +44,16 @@ pub struct ProviderSpec {
     pub max_consecutive_failures: u32,
     /// `None`: unlimited (spelled `0` in the file).
     pub max_concurrency: Option<u32>,
+    /// Calls that may wait for one of these.
+    pub max_queued: u32,
+    /// Longest line, body or event taken from it, in bytes.
+    pub max_message: usize,
+    /// Longest result of a tool call that a client is given whole, in bytes. `None`: any.
+    pub max_answer: Option<usize>,
     pub startup_timeout: Duration,
     pub call_timeout: Duration,
+    /// With progress.
+    pub max_call_time: Duration,
     pub drain_timeout: Duration,
     pub stop: StopTimes,
     pub protocol: Protocol,
@@ -260,21 +268,6 @@ impl Default for ToolFilter {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct ReloadSettings {
-    /// The automatic watcher. SIGHUP, the tool, HTTP and the command line work in any case.
-    pub enabled: bool,
-    pub use_watchdog: bool,
-    /// Never zero.
-    pub interval: Duration,
-}
-
-impl Default for ReloadSettings {
-    fn default() -> Self {
-        Self { enabled: true, use_watchdog: true, interval: Duration::from_secs(5) }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
 pub struct ServerSettings {
     pub host: String,
     pub port: u16,
@@ -291,6 +284,7 @@ pub struct ServerSettings {
     pub session_idle: Duration,
     /// How long one listing may wait for providers whose catalogue is not known yet.
     pub list_timeout: Duration,
+    pub limits: Limits,
 }
 
 impl Default for ServerSettings {
@@ -306,6 +300,7 @@ impl Default for ServerSettings {
             control_tools: vec!["*".into()],
             session_idle: Duration::from_secs(3600),
             list_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     ToolFilter, ToolPrefix, Volume, codes, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
-    groups,
+    groups, limits,
     load::{Load, home_help},
     raw::At,
     validate::{self, Commands},
@@ -84,8 +84,12 @@ fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Op
         health_check_interval: seconds("health_check_interval_s", 60),
         max_consecutive_failures: count("max_consecutive_failures", 3),
         max_concurrency: Some(count("max_concurrency", 10)).filter(|most| *most > 0),
+        max_queued: count("max_queued", 1024),
+        max_message: count("max_message_bytes", 16 << 20) as usize,
+        max_answer: fields.whole("max_answer_bytes").filter(|most| *most > 0).map(|most| most as usize),
         startup_timeout: seconds("startup_timeout_s", 30),
         call_timeout: seconds("call_timeout_s", 60),
+        max_call_time: seconds("max_call_time_s", 600),
         drain_timeout: seconds("drain_timeout_s", 30),
         stop: stop_times(load, fields),
         protocol: spoken(load, fields),
@@ -377,6 +381,7 @@ fn server(load: &mut Load<'_>, fields: &Fields) -> ServerSettings {
         control_tools,
         session_idle: fields.seconds("session_idle_s").unwrap_or(default.session_idle),
         list_timeout: fields.seconds("list_timeout_s").unwrap_or(default.list_timeout),
+        limits: limits::read(fields.section("limits")),
     }
 }
 

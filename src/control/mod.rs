@@ -4,6 +4,7 @@
 
 mod arguments;
 mod batch;
+mod continuation;
 mod describe;
 mod groups;
 mod outcome;
@@ -71,6 +72,8 @@ impl Control {
             "hangar_warm" => self.warm(arguments.read()?, &caller.client).await,
             "hangar_health" => self.health().await,
             "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
+            "hangar_fetch_continuation" => self.fetch(&arguments.read()?, &*caller.client)?,
+            "hangar_delete_continuation" => self.delete(&arguments.read()?, &*caller.client),
             "hangar_group_list" => self.group_list(),
             "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
@@ -97,8 +100,9 @@ impl Control {
         status["sessions"] = json!(self.telemetry.metrics.sessions.get());
         status["collisions"] = json!(self.registry.index().collisions);
         status["pulling"] = snapshot.providers.values().filter_map(|p| view::pulling(p)).collect();
-        status["not_listed"] =
-            snapshot.providers.values().filter(|p| p.catalogue().is_none()).map(|p| json!(p.name)).collect();
+        let unknown = || snapshot.providers.values().filter(|p| p.catalogue().is_none());
+        status["not_listed"] = unknown().map(|p| json!(p.name)).collect();
+        status["missing"] = unknown().map(|p| view::missing(p)).collect();
         Outcome::ok(&status)
     }
 
@@ -144,6 +148,6 @@ mod tests {
     fn all_own_tools_together_are_cheap_to_list() {
         let total: usize = items().iter().map(|item| item.raw.len() + 1).sum();
         assert!(total < 8_000, "{total} bytes");
-        assert_eq!(items().len(), 15);
+        assert_eq!(items().len(), 17);
     }
 }

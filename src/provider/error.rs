@@ -9,6 +9,8 @@ use crate::{config::ProviderName, telemetry::CallOutcome, transport::TransportEr
 
 /// Lines of the provider's own output that go into an error.
 pub(super) const TAIL: usize = 5;
+/// When to try again what found a provider busy. Nobody knows when one of its calls will be done.
+const RETRY_BUSY_MS: u64 = 1000;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
@@ -36,9 +38,11 @@ pub enum CallError {
     /// Stopped with this call in flight: a reload with `graceful=false`, or the drain time was up.
     #[error("provider \"{provider}\" was stopped ({reason}) while the call was in flight")]
     Cut { provider: ProviderName, reason: &'static str },
-    #[error("provider \"{provider}\" did not answer within {:.1} s (call_timeout_s); the call was cancelled", .after.as_secs_f64())]
-    Timeout { provider: ProviderName, after: Duration },
-    #[error("provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait")]
+    #[error("provider \"{provider}\" did not answer within {:.1} s ({limit}); the call was cancelled", .after.as_secs_f64())]
+    Timeout { provider: ProviderName, after: Duration, limit: &'static str },
+    #[error(
+        "provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait (max_queued); try again in a moment"
+    )]
     Busy { provider: ProviderName, limit: u32, queued: usize },
     #[error(
         "provider \"{provider}\" has an instance for each client (sharing: session), and {limit} clients have one already \
@@ -102,11 +106,11 @@ impl CallError {
         }
     }
 
-    /// `client`: its doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
+    /// `downstream`: the client's doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } | Self::Full { .. } => "internal",
-            Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "client",
+            Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "downstream",
             _ => "upstream",
         }
     }
@@ -128,9 +132,17 @@ impl CallError {
             Self::MissingCapability { feature, .. } => {
                 data["requiredCapabilities"] = json!({feature.as_str(): {}});
             }
+            Self::Busy { limit, queued, .. } => {
+                data["max_concurrency"] = json!(limit);
+                data["queued"] = json!(queued);
+                data["retry_after_ms"] = json!(RETRY_BUSY_MS);
+            }
             Self::Full { limit, .. } => data["max_instances"] = json!(limit),
             Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),
-            Self::Timeout { after, .. } => data["timeout_ms"] = json!(after.as_millis() as u64),
+            Self::Timeout { after, limit, .. } => {
+                data["timeout_ms"] = json!(after.as_millis() as u64);
+                data["limit"] = json!(limit);
+            }
             Self::Transport { error: TransportError::Http { status, retry_after, .. }, .. } => {
                 data["http_status"] = json!(status);
                 data["retry_after_ms"] = json!(retry_after.map(|d| d.as_millis() as u64));

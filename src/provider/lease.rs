@@ -10,9 +10,6 @@ use tokio::sync::SemaphorePermit;
 use super::{CallError, Core, Provider, ProviderState, StateEvent, Upstream};
 use crate::telemetry::StopReason;
 
-/// Calls that may wait for a permit of one provider (`max_concurrency`).
-const MAX_QUEUED: usize = 1024;
-
 /// One call's hold on a live instance. Dropping it returns it.
 pub struct Lease<'p> {
     pub upstream: Arc<Upstream>,
@@ -68,7 +65,7 @@ impl Provider {
         }
         let queued = self.queued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let _waiting = Waiting(self);
-        if queued >= MAX_QUEUED {
+        if queued >= self.spec.max_queued as usize {
             return Err(CallError::Busy { provider: self.name.clone(), limit, queued });
         }
         tokio::select! {

@@ -135,6 +135,11 @@ impl Relay {
         !self.0.is_closed()
     }
 
+    /// Whether a message would find its place.
+    pub fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
+
     /// Resolves when nobody reads the call's stream any more.
     pub async fn closed(&self) {
         self.0.closed().await;

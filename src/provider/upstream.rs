@@ -14,7 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use super::{CallError, Caller, ClientId, Era, Hello, Mark, TaskIds, UpstreamNews, error::TAIL};
 use crate::{
@@ -40,6 +43,9 @@ pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
 
 #[cfg(feature = "fuzzing")]
 pub use envelope::head;
+
+/// The key of how long a call may be silent.
+const CALL_TIMEOUT: &str = "call_timeout_s";
 
 /// One connection's conversation.
 pub struct Upstream {
@@ -82,6 +88,8 @@ struct Pending {
     progress: Option<Bytes>,
     /// About a task (`tasks/...`).
     of_task: bool,
+    /// When it last told of its progress.
+    heard: Option<Instant>,
 }
 
 /// A request that was sent. Dropping it tells the upstream that nobody waits any more.
@@ -283,7 +291,7 @@ impl Upstream {
             if let Some(ended) = &table.ended {
                 return Err(ended.clone());
             }
-            table.pending.insert(id, Pending { reply: sender, caller, progress, of_task });
+            table.pending.insert(id, Pending { reply: sender, caller, progress, of_task, heard: None });
         }
         let sent = match self.link.get() {
             Some(link) => {
@@ -402,20 +410,40 @@ impl InFlight {
     }
 
     /// The answer: a response frame with *our* id. Gives up after `within`, which cancels the call upstream.
-    pub async fn answer(mut self, within: Duration) -> Result<Frame, CallError> {
-        let provider = || self.upstream.provider.clone();
-        let answer = match tokio::time::timeout(within, &mut self.reply).await {
-            Ok(Ok(answer)) => answer,
-            // The sender lives in the table until an answer is sent, so this is the connection's end.
-            Ok(Err(_)) => Err(CallError::Transport { provider: provider(), error: TransportError::Closed }),
-            Err(_) => {
-                let error = CallError::Timeout { provider: provider(), after: within };
-                self.cancel("the gateway's call_timeout_s is over");
-                Err(error)
+    pub async fn answer(self, within: Duration) -> Result<Frame, CallError> {
+        self.answer_with_progress(within, within).await
+    }
+
+    /// As [`InFlight::answer`]; when it tells of its progress it has `within` anew, up to `most` in all.
+    pub async fn answer_with_progress(mut self, within: Duration, most: Duration) -> Result<Frame, CallError> {
+        let began = Instant::now();
+        let (mut deadline, last) = (began + within, began + most);
+        let answer = loop {
+            match tokio::time::timeout_at(deadline, &mut self.reply).await {
+                Ok(Ok(answer)) => break answer,
+                // The sender lives in the table until an answer is sent, so this is the connection's end.
+                Ok(Err(_)) => break Err(self.upstream.transport_error(TransportError::Closed)),
+                Err(_) => {
+                    let heard = self.upstream.table().pending.get(&self.id).and_then(|call| call.heard);
+                    match heard.map(|heard| (heard + within).min(last)).filter(|next| *next > deadline) {
+                        Some(next) => deadline = next,
+                        None => break Err(self.overdue(within, most, deadline == last)),
+                    }
+                }
             }
         };
         self.done = true;
         answer
+    }
+
+    fn overdue(&mut self, within: Duration, most: Duration, at_last: bool) -> CallError {
+        let provider = self.upstream.provider.clone();
+        if at_last && most > within {
+            self.cancel("the gateway's max_call_time_s is over");
+            return CallError::Timeout { provider, after: most, limit: "max_call_time_s" };
+        }
+        self.cancel("the gateway's call_timeout_s is over");
+        CallError::Timeout { provider, after: within, limit: CALL_TIMEOUT }
     }
 
     fn cancel(&mut self, reason: &str) {

@@ -74,6 +74,7 @@ impl Registry {
             let (error, sent) = match outcome {
                 Ok(answer) => {
                     self.account(&delivery, &route, answer_outcome(&answer), began);
+                    let answer = self.cut(answer, &delivery, &route);
                     let Some(seat) = seat else { return Ok((answer, route)) };
                     let answer = wrapped(answer, seat.member());
                     errand.answered(seat);
@@ -136,7 +137,9 @@ impl Registry {
         let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
         let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
-        let answer = call.answer(within).await.map_err(|error| (error, true))?;
+        // A time that was asked for is meant as it was said.
+        let most = delivery.timeout.unwrap_or(route.provider.spec.max_call_time.max(within));
+        let answer = call.answer_with_progress(within, most).await.map_err(|error| (error, true))?;
         route.provider.answered();
         if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
             lease.upstream.doubt(ListKind::Tools);

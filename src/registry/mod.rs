@@ -3,6 +3,7 @@
 //! Readers take one atomic load and then see one generation, whatever is committed meanwhile.
 
 mod capabilities;
+mod continuations;
 mod delivery;
 mod exposure;
 mod freshness;
@@ -22,6 +23,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
+pub use continuations::Continuations;
 pub use delivery::{Address, Delivery};
 pub use exposure::{Exposures, TRIO};
 pub use freshness::Freshness;
@@ -52,6 +54,7 @@ pub struct Registry {
     pub slots: Slots,
     pub ground: Arc<Ground>,
     own_tools: OnceLock<Arc<dyn OwnTools>>,
+    pub continuations: Continuations,
 }
 
 /// A provider that a listing had to do without.
@@ -81,6 +84,7 @@ impl Registry {
             slots: Slots::default(),
             ground,
             own_tools: OnceLock::new(),
+            continuations: Continuations::default(),
         })
     }
 

@@ -34,6 +34,17 @@ pub fn summary(provider: &Provider) -> Value {
     view
 }
 
+/// One whose catalogue is not known: `{provider, state, why, retry_after_ms}`.
+pub fn missing(provider: &Provider) -> Value {
+    let status = provider.whole();
+    json!({
+        "provider": provider.name,
+        "state": status.state,
+        "why": status.last_failure.map_or_else(|| "it has not been started yet".to_owned(), |failure| failure.cause),
+        "retry_after_ms": status.retry_after.map(|d| d.as_millis() as u64),
+    })
+}
+
 /// Instances that are listed of one provider.
 const MOST_INSTANCES: usize = 1000;
 
@@ -150,8 +161,12 @@ fn settings(spec: &ProviderSpec) -> Value {
         "health_check_interval_s": spec.health_check_interval.as_secs_f64(),
         "max_consecutive_failures": spec.max_consecutive_failures,
         "max_concurrency": spec.max_concurrency.unwrap_or(0),
+        "max_queued": spec.max_queued,
+        "max_message_bytes": spec.max_message,
+        "max_answer_bytes": spec.max_answer.unwrap_or(0),
         "startup_timeout_s": spec.startup_timeout.as_secs_f64(),
         "call_timeout_s": spec.call_timeout.as_secs_f64(),
+        "max_call_time_s": spec.max_call_time.as_secs_f64(),
         "drain_timeout_s": spec.drain_timeout.as_secs_f64(),
         "sharing": if spec.sharing == Sharing::Session { "session" } else { "shared" },
         "max_instances": spec.max_instances,

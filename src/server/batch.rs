@@ -11,9 +11,6 @@ use crate::{
     wire::{self, Frame, FrameError, FrameKind, code},
 };
 
-/// Messages of one batch.
-pub const MOST: usize = 256;
-
 /// Serves all messages at the same time. The answers as one array; `None` when no message needs one.
 pub(super) async fn answer(
     gateway: &Gateway,
@@ -21,8 +18,9 @@ pub(super) async fn answer(
     frames: Vec<Result<Frame, FrameError>>,
     relay: Relay,
 ) -> Option<Bytes> {
-    if frames.len() > MOST {
-        let message = format!("a batch of more than {MOST} messages");
+    let most = gateway.limits().batch;
+    if frames.len() > most {
+        let message = format!("a batch of more than {most} messages (server.limits.batch)");
         return Some(wire::error(b"", code::INVALID_REQUEST, &message, None));
     }
     let answers = frames.into_iter().map(|frame| {

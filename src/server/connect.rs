@@ -31,7 +31,6 @@ use super::{
 use crate::wire::hello::{Hello, MAX_HELLO, PROTOCOL, Role};
 
 /// Clients at one time; beyond it they wait in the system's queue.
-const MAX_CLIENTS: usize = 1024;
 /// Longest a client may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take to read its last answers when the gateway stops.
@@ -78,7 +77,7 @@ impl ConnectFront {
         mut phase: watch::Receiver<Phase>,
     ) {
         let connections = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let room = Arc::new(Semaphore::new(self.gateway.limits().connect_clients));
         for carried in earlier {
             let front = self.clone();
             connections.spawn(async move { front.resume(carried).await });

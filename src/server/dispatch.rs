@@ -5,14 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{
-    Session, Sessions, instructions, lists, modern,
-    session::{LEVELS, MAX_SUBSCRIPTIONS},
-    tasks, wishes,
-};
+use super::{Session, Sessions, instructions, lists, modern, session::LEVELS, tasks, wishes};
 use crate::{
     bridge::{self, Parking},
-    config::Protocol,
+    config::{Limits, Protocol},
     provider::{CallError, Caller, Client as _, Era, LATEST_LEGACY, LEGACY_VERSIONS, Listing, Relay},
     registry::{Address, Delivery, DeliveryError, OwnTools, Registry, names},
     wire::{self, Frame, FrameKind, Span, Splice, code, shallow},
@@ -36,6 +32,11 @@ pub(super) struct Refusal {
 pub(super) type Answer = Result<Bytes, Refusal>;
 
 impl Gateway {
+    /// Those in force now.
+    pub(super) fn limits(&self) -> Limits {
+        self.registry.snapshot().config.server.limits.clone()
+    }
+
     /// Notifications and answers of the client.
     pub fn receive(&self, session: &Arc<Session>, frame: Frame) {
         match (frame.kind(), frame.method()) {
@@ -52,9 +53,9 @@ impl Gateway {
     ///
     /// Dropping the future cancels the call upstream. Messages that belong to the call go through `relay` before.
     pub async fn request(&self, session: &Arc<Session>, frame: &Frame, relay: Relay) -> Option<Bytes> {
-        let Some(call) = session.begin(frame) else {
-            let message = "a request with this id is in flight already";
-            return Some(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        let call = match session.begin(frame, self.registry.snapshot().config.server.limits.in_flight) {
+            Ok(call) => call,
+            Err(refused) => return Some(Refusal::from(refused).answer(frame)),
         };
         let cancelled = call.cancelled.clone();
         let caller = Caller { client: session.clone(), relay };
@@ -187,8 +188,10 @@ impl Gateway {
         let uri = self.string(frame, &["uri"])?;
         if on {
             // Before the upstream knows: an update may come ahead of its answer.
-            if !session.subscribe(&uri.text) {
-                let message = format!("this client is subscribed to {MAX_SUBSCRIPTIONS} resources already");
+            let most = self.registry.snapshot().config.server.limits.subscriptions;
+            if !session.subscribe(&uri.text, most) {
+                let message =
+                    format!("this client is subscribed to {most} resources already (server.limits.subscriptions)");
                 return Err(Refusal::new(code::INVALID_REQUEST, message));
             }
         } else {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris, wishes};
@@ -15,6 +16,8 @@ use crate::{
 
 /// Changes that come within this time are told once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// In `_meta` of a list that is not whole: the providers it lacks, and why.
+const NOT_LISTED: &str = "hangar/not_listed";
 /// The list whose form depends on the client.
 const TOOLS: usize = 0;
 
@@ -46,9 +49,18 @@ pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: L
     }
     let within = registry.snapshot().config.server.list_timeout;
     let client = session.clone() as Arc<dyn Client>;
-    for missing in registry.learn_catalogues(&client, within).await {
+    let lacking = registry.learn_catalogues(&client, within).await;
+    for missing in &lacking {
         tracing::warn!(provider = %missing.provider, why = missing.why, list = listing.method(), "listed_without_provider");
     }
+    let lacking = match lacking.is_empty() {
+        true => Vec::new(),
+        false => {
+            let each = lacking.iter().map(|missing| json!({"provider": missing.provider, "why": missing.why}));
+            let told = wire::to_json(&json!({(NOT_LISTED): each.collect::<Vec<_>>()}));
+            [b",\"_meta\":", told.as_slice()].concat()
+        }
+    };
     registry.refresh_stale(&**session, listing);
     // Ahead of the look at it: what changes from here on is told.
     session.has_own_list(ListKind::of(listing));
@@ -70,7 +82,7 @@ pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: L
             format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
         }
     };
-    [b"{", field.as_slice(), b":", &array, hints.as_bytes(), b"}"].concat()
+    [b"{", field.as_slice(), b":", &array, hints.as_bytes(), &lacking, b"}"].concat()
 }
 
 /// Runs as long as the gateway: sends `list_changed` and resource updates to the sessions concerned.

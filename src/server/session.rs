@@ -2,6 +2,7 @@
 //!
 //! Sessions are abandoned far more often than ended, so one that does nothing costs a few hundred bytes.
 
+mod begun;
 mod client;
 
 use std::{
@@ -46,8 +47,6 @@ pub struct SessionRecord {
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
 const NOT_LISTED: u64 = u64::MAX;
-/// Resources that one client may be subscribed to.
-pub const MAX_SUBSCRIPTIONS: usize = 1000;
 /// Messages that may wait for a client's general stream.
 const STREAM_QUEUE: usize = 256;
 
@@ -105,13 +104,6 @@ struct Question {
     from: Asker,
     /// The upstream's own progress token, raw JSON; the client's is our number.
     token: Option<Bytes>,
-}
-
-/// One request of the client, from its arrival to its answer. Dropping it forgets the id.
-pub struct Call<'s> {
-    session: &'s Session,
-    id: Bytes,
-    pub cancelled: CancellationToken,
 }
 
 /// No level was asked for, so each server logs as it likes.
@@ -274,22 +266,6 @@ impl Session {
         self.greeting.get()
     }
 
-    /// Registers a request. `None`: the same id is in flight already.
-    pub fn begin(&self, frame: &Frame) -> Option<Call<'_>> {
-        let id = frame.id_bytes();
-        let cancelled = CancellationToken::new();
-        let mut inner = self.inner();
-        if inner.calls.contains_key(&id) {
-            return None;
-        }
-        inner.calls.insert(id.clone(), cancelled.clone());
-        Some(Call { session: self, id, cancelled })
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.inner().calls.len()
-    }
-
     /// A `notifications/cancelled` of the client.
     pub fn cancel(&self, frame: &Frame) {
         let id = frame.params().and_then(|params| shallow::get(frame.bytes(), params, "requestId").ok().flatten());
@@ -382,10 +358,10 @@ impl Session {
         self.own_lists.fetch_and(!(kind as u8), Ordering::Relaxed);
     }
 
-    /// `false`: it has as many as one client may have.
-    pub fn subscribe(&self, uri: &str) -> bool {
+    /// `false`: it has `most` already.
+    pub fn subscribe(&self, uri: &str, most: usize) -> bool {
         let mut inner = self.inner();
-        let room = inner.subscriptions.len() < MAX_SUBSCRIPTIONS || inner.subscriptions.contains(uri);
+        let room = inner.subscriptions.len() < most || inner.subscriptions.contains(uri);
         if room {
             inner.subscriptions.insert(uri.into());
         }
@@ -454,12 +430,6 @@ impl Session {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.session.inner().calls.remove(&self.id);
     }
 }
 

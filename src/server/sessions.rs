@@ -14,8 +14,6 @@ use tokio::sync::Notify;
 use super::{Session, SessionRecord};
 use crate::{provider::CatalogueNews, telemetry::Telemetry};
 
-/// Sessions kept at most; beyond it the one that was silent longest goes.
-const MOST: usize = 200_000;
 /// When a client was seen that is there all the time.
 const CONNECTED: u64 = u64::MAX;
 
@@ -51,24 +49,27 @@ impl Sessions {
         })
     }
 
-    /// A new session under a fresh key. `None`: the system gave no random bytes.
-    pub fn open(&self, news: CatalogueNews) -> Option<(SessionKey, Arc<Session>)> {
+    /// A new session under a fresh key. Beyond `most` the one that was silent longest goes. `None`: the system gave no random
+    /// bytes.
+    pub fn open(&self, news: CatalogueNews, most: usize) -> Option<(SessionKey, Arc<Session>)> {
         let session = Session::new(news);
-        self.add(session.clone(), self.now()).map(|key| (key, session))
+        self.add(session.clone(), self.now(), most).map(|key| (key, session))
     }
 
     /// A client that holds a connection: it ends with that, and is never taken for a silent one.
     pub fn open_connected(&self, session: Arc<Session>) -> Option<SessionKey> {
-        self.add(session, CONNECTED)
+        self.add(session, CONNECTED, usize::MAX)
     }
 
-    fn add(&self, session: Arc<Session>, seen: u64) -> Option<SessionKey> {
+    fn add(&self, session: Arc<Session>, seen: u64, most: usize) -> Option<SessionKey> {
         let mut key = SessionKey::default();
         getrandom::fill(&mut key).ok()?;
         let mut all = self.all();
-        if all.len() >= MOST {
-            let oldest = all.iter().min_by_key(|(_, entry)| entry.seen.load(Ordering::Relaxed)).map(|(key, _)| *key);
-            if let Some(entry) = oldest.and_then(|key| all.remove(&key)) {
+        if all.len() >= most {
+            // Who holds a connection has a bound of its own.
+            let silent = all.iter().map(|(key, entry)| (entry.seen.load(Ordering::Relaxed), *key));
+            let oldest = silent.filter(|(seen, _)| *seen != CONNECTED).min();
+            if let Some(entry) = oldest.and_then(|(_, key)| all.remove(&key)) {
                 self.over(&entry.session);
             }
         }

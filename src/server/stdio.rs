@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{
     provider::Relay,
-    transport::MAX_MESSAGE,
     wire::{self, Frame, FrameError, FrameKind, Line, Lines, code, shallow},
 };
 
 /// Messages on their way out. A client that does not read holds its own calls back, nobody else's.
 const OUT_QUEUE: usize = 1024;
-/// Requests of one client that run at the same time; the next line is read when one is done.
-const MAX_IN_FLIGHT: usize = 1024;
+/// Requests that were read and wait for their turn (`server.limits.in_flight`). Behind them stand answers and cancellations
+/// that the running ones wait for, so reading goes on.
+const WAITING: usize = 1024;
 
 /// Messages up to this many bytes that are ready at the same time share a write.
 const LARGE: usize = 16 * 1024;
@@ -63,8 +63,11 @@ pub async fn serve(
     // Of an earlier life; any other has said nothing yet.
     lists::catch_up(&gateway.registry, &session);
     let calls = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    let front = Front { gateway, session: session.clone(), out, calls: calls.clone(), room };
+    let limits = gateway.limits();
+    let room = Arc::new(Semaphore::new(limits.in_flight));
+    let seats = Arc::new(Semaphore::new(limits.in_flight + WAITING));
+    let front =
+        Front { gateway, session: session.clone(), out, calls: calls.clone(), room, seats, longest: limits.line };
     let left = tokio::select! {
         left = front.read(wire.input, unread, &ends.pause) => left,
         () = ends.finish.cancelled() => Bytes::new(),
@@ -100,20 +103,28 @@ struct Front {
     session: Arc<Session>,
     out: mpsc::Sender<Bytes>,
     calls: TaskTracker,
+    /// For those that run.
     room: Arc<Semaphore>,
+    /// For those that run or wait; without one the next line is not read.
+    seats: Arc<Semaphore>,
+    /// Bytes of a line.
+    longest: usize,
 }
 
 impl Front {
     /// Until the input ends, or a pause. What came and was not served.
     async fn read(&self, mut input: impl AsyncRead + Unpin, unread: Bytes, pause: &CancellationToken) -> Bytes {
-        let mut lines = Lines::new(MAX_MESSAGE);
+        let mut lines = Lines::new(self.longest);
         lines.room().extend_from_slice(&unread);
         loop {
             while let Some(line) = lines.next_line() {
                 match line {
                     Line::Message(text) | Line::Noise(text) => self.line(text).await,
                     Line::Oversize { .. } => {
-                        let message = format!("a message of more than {MAX_MESSAGE} bytes was dropped");
+                        let message = format!(
+                            "a message of more than {} bytes was dropped (server.limits.line_bytes)",
+                            self.longest
+                        );
                         self.send(wire::error(b"", code::INVALID_REQUEST, &message, None)).await;
                     }
                 }
@@ -157,12 +168,13 @@ impl Front {
         }
         let frames = elements.into_iter().map(|place| Frame::parse(line.slice(place.range()))).collect();
         let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());
-        let Ok(room) = self.room.clone().acquire_owned().await else { return };
+        let (Ok(seat), room) = (self.seats.clone().acquire_owned().await, self.room.clone()) else { return };
         self.calls.spawn(async move {
+            let place = room.acquire().await;
             if let Some(answers) = super::batch::answer(&gateway, &session, frames, relay_to(&out)).await {
                 let _ = out.send(answers).await;
             }
-            drop(room);
+            drop((place, seat));
         });
     }
 
@@ -178,9 +190,10 @@ impl Front {
             return;
         }
         // Never closed.
-        let Ok(room) = self.room.clone().acquire_owned().await else { return };
+        let (Ok(seat), room) = (self.seats.clone().acquire_owned().await, self.room.clone()) else { return };
         let (gateway, session, out) = (self.gateway.clone(), self.session.clone(), self.out.clone());
         self.calls.spawn(async move {
+            let place = if frame.method() == "ping" { None } else { room.acquire().await.ok() };
             let relay = relay_to(&out);
             let answer = match modern::speaks(&frame) {
                 true => {
@@ -192,7 +205,7 @@ impl Front {
                 // The client is gone: nobody to tell.
                 let _ = out.send(answer).await;
             }
-            drop(room);
+            drop((place, seat));
         });
     }
 

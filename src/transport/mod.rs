@@ -43,9 +43,6 @@ pub use shim::{COMMAND as SHIM, own_executable};
 pub use subprocess::set_shim_executable;
 pub use sweep::sweep;
 
-/// Largest line (stdio) or message (HTTP body, SSE event) taken from an upstream. CONTRACT section 8.
-pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
-
 /// Who gets what the upstream says. Called from the connection's reader: must not block, must not await.
 pub trait Inbound: Send + Sync + 'static {
     /// One complete JSON text, not yet validated (one line of stdout; one JSON body; the data of one SSE event).
@@ -210,9 +207,13 @@ pub async fn open(
     inbound: Arc<dyn Inbound>,
 ) -> Result<Connection, TransportError> {
     match &spec.launch {
-        Launch::Subprocess(launch) => subprocess::open(name, launch, spec.stop, marker, output, inbound).await,
-        Launch::Docker(launch) => docker::open(name, launch, spec.stop, marker, output, inbound).await,
-        Launch::Remote(launch) => remote::open(launch, spec.startup_timeout, output, inbound).await,
+        Launch::Subprocess(launch) => {
+            subprocess::open(name, launch, spec.stop, marker, output, (inbound, spec.max_message)).await
+        }
+        Launch::Docker(launch) => {
+            docker::open(name, launch, spec.stop, marker, output, (inbound, spec.max_message)).await
+        }
+        Launch::Remote(launch) => remote::open(launch, spec.startup_timeout, output, (inbound, spec.max_message)).await,
     }
 }
 

@@ -3,19 +3,19 @@
 
 use bytes::BytesMut;
 
-use super::{Inbound, MAX_MESSAGE, OutputRing, TransportError};
+use super::{Inbound, OutputRing, TransportError};
 use crate::wire::Line;
 
 /// Of one line of stderr, this much is taken.
 const STDERR_LINE: usize = 2048;
 const STDERR_CHUNK: usize = 64 * 1024;
 
-/// One line of stdout to whom it concerns.
-pub(super) fn deliver(line: Line, inbound: &dyn Inbound, output: &OutputRing) {
+/// One line of stdout to whom it concerns. `limit`: of the lines.
+pub(super) fn deliver(line: Line, limit: usize, inbound: &dyn Inbound, output: &OutputRing) {
     match line {
         Line::Message(json) => inbound.message(json, None),
         Line::Noise(text) => output.noise(&text),
-        Line::Oversize { id } => inbound.failed(id, TransportError::Oversize { limit: MAX_MESSAGE }),
+        Line::Oversize { id } => inbound.failed(id, TransportError::Oversize { limit }),
     }
 }
 

@@ -16,6 +16,8 @@ pub mod code {
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     /// The gateway could not get an answer from the provider: its state, its death, its limit.
     pub const PROVIDER_UNAVAILABLE: i32 = -32050;
+    /// The gateway's own: this client has too much in flight.
+    pub const OVERLOADED: i32 = -32051;
 }
 
 /// `{"jsonrpc":"2.0","id":ID,"result":RESULT}`; both raw JSON.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    MAX_DEPTH,
+    max_depth,
     scan::{Malformed, Scanner, Span, unescape},
     shallow::Splice,
 };
@@ -57,7 +57,7 @@ impl Frame {
     /// Checks the whole text (UTF-8, JSON, depth) and the envelope.
     pub fn parse(bytes: Bytes) -> Result<Self, FrameError> {
         std::str::from_utf8(&bytes).map_err(|e| FrameError::Utf8 { at: e.valid_up_to() })?;
-        let mut scanner = Scanner::new(&bytes, MAX_DEPTH);
+        let mut scanner = Scanner::new(&bytes, max_depth());
         scanner.space();
         if scanner.peek() != Some(b'{') {
             scanner.value()?;
@@ -202,7 +202,7 @@ fn good_id(raw: &[u8]) -> bool {
 /// The number a response answers, from the first bytes of a text that is not there as a whole.
 pub(super) fn answered_id(start: &[u8]) -> Option<u64> {
     let (mut id, mut response) = (None, true);
-    let mut scanner = Scanner::new(start, MAX_DEPTH);
+    let mut scanner = Scanner::new(start, max_depth());
     // Fails where the text is cut off; what came before has been seen.
     let _cut_off = scanner.object(|scanner, key| {
         response &= key.inner.of(start) != b"method";

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Frame, FrameError, FrameKind, Line, Lines, MAX_DEPTH, Span, Splice, one_line, shallow};
+use super::{Frame, FrameError, FrameKind, Line, Lines, Span, Splice, max_depth, one_line, shallow};
 
 /// `Frame::parse`, the scanners below it, and edits of what it took.
 pub fn envelope(data: &[u8]) {
     let json = std::str::from_utf8(data).ok().filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-    let deep = depth(data) > MAX_DEPTH;
+    let deep = depth(data) > max_depth();
     assert_eq!(shallow::root(data).is_ok() && std::str::from_utf8(data).is_ok(), json.is_some() && !deep);
     match Frame::parse(Bytes::copy_from_slice(data)) {
         Err(FrameError::Utf8 { .. }) => assert!(std::str::from_utf8(data).is_err()),

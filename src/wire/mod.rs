@@ -16,6 +16,8 @@ pub mod modern;
 mod scan;
 pub mod shallow;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 pub use compose::{code, error, notification, request, result, to_json};
 pub use frame::{Frame, FrameError, FrameKind};
 pub use lines::{Line, Lines};
@@ -23,8 +25,21 @@ pub use mac::{Mac, same};
 pub use scan::{Malformed, Span};
 pub use shallow::{DuplicateKey, Splice};
 
+/// Deepest nesting that can be set; places in a text that was taken are looked up within this.
+const DEEPEST: u32 = 128;
+
+/// Of the process, for every message it reads: what is read knows nothing of whose configuration is in force.
+static MAX_DEPTH: AtomicU32 = AtomicU32::new(64);
+
 /// Deepest nesting taken, the message itself included. CONTRACT section 8.
-pub const MAX_DEPTH: u32 = 64;
+pub fn max_depth() -> u32 {
+    MAX_DEPTH.load(Ordering::Relaxed)
+}
+
+/// From now on; at most 128.
+pub fn set_max_depth(depth: u32) {
+    MAX_DEPTH.store(depth.min(DEEPEST), Ordering::Relaxed);
+}
 
 /// A message fit for one line: newlines between tokens (the only place JSON allows them raw) become spaces.
 pub fn one_line(message: bytes::Bytes) -> bytes::Bytes {

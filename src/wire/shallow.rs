@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::scan::{Malformed, Scanner, Span, unescape};
 
 /// Texts reach these functions after [`super::Frame::parse`] has checked them; the scan below only has to agree.
-const DEPTH: u32 = super::MAX_DEPTH;
+const DEPTH: u32 = super::DEEPEST;
 
 /// One `key: value` of an object.
 #[derive(Debug, Clone)]

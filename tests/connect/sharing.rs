@@ -260,3 +260,22 @@ fn a_joining_client_costs_little_time() {
     // An unoptimised build on a busy machine; the figures are in docs/benchmarks.md.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?} for ten", began.elapsed());
 }
+
+#[test]
+fn clients_beyond_the_limit_wait_for_a_place() {
+    let place = Place::new(|home| home.provider("a", &[], ""), "server: {limits: {connect_clients: 2}}\n");
+    let first = place.connect();
+    let second = place.connect();
+    let third = place.spawn();
+    let info = json!({"name": "third", "version": "7"});
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info});
+    let greeting = third.client.send("initialize", hello);
+    assert!(greeting.within(ms(700)).is_none(), "there is no place for it");
+    first.client.pid_of("a");
+    first.leave();
+    assert!(greeting.wait()["result"].is_object(), "{}", third.err());
+    second.client.pid_of("a");
+    second.leave();
+    third.leave();
+    place.assert_all_gone(SOON);
+}

@@ -54,6 +54,8 @@ fn a_script_gets_the_same_answers_as_from_a_gateway_of_its_own() {
         String::new(),
     ] {
         let sorted = |text: String| {
+            // `connect` has a limit of its own, which no key sets.
+            let text = text.replace(" (server.limits.line_bytes)", "");
             let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
             lines.sort();
             lines

@@ -163,7 +163,7 @@ fn many_calls_on_one_connection_and_many_connections() {
 
 #[test]
 fn a_call_that_the_client_does_not_read_ends_in_its_time() {
-    let yaml = format!("providers:\n{}    call_timeout_s: 2\n", provider("t", "--name, a"));
+    let yaml = format!("providers:\n{}    call_timeout_s: 2\n    max_call_time_s: 2\n", provider("t", "--name, a"));
     let gateway = start_gateway(&yaml);
     let session = gateway.session("2025-11-25");
     let mut conn = gateway.connect();

@@ -146,6 +146,10 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
         protocol: Protocol::Auto,
         sharing: Sharing::Shared,
         max_instances: 64,
+        max_queued: 1024,
+        max_answer: None,
+        max_call_time: Duration::from_secs(600),
+        max_message: 16 << 20,
         tools: ToolFilter::default(),
         enabled: true,
     }

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hangar::transport::{MAX_MESSAGE, TransportError};
+use hangar::transport::TransportError;
 use serde_json::json;
 
 use crate::rig::Rig;
+
+/// What the rig sets as `max_message_bytes`.
+const LIMIT: usize = 16 << 20;
 
 /// Resident memory of this process, in bytes.
 fn resident() -> usize {
@@ -29,8 +32,8 @@ async fn a_line_over_the_limit_is_dropped_as_it_streams_and_the_connection_lives
     let fits = rig.text("big", json!({"bytes": 10_000_000})).await;
     assert_eq!(fits.len(), 10_000_000);
     drop(fits);
-    let id = rig.call("big", &json!({"bytes": 3 * MAX_MESSAGE}));
-    assert_eq!(rig.failure().await, (Some(id), TransportError::Oversize { limit: MAX_MESSAGE }));
+    let id = rig.call("big", &json!({"bytes": 3 * LIMIT}));
+    assert_eq!(rig.failure().await, (Some(id), TransportError::Oversize { limit: LIMIT }));
     assert_eq!(rig.text("echo", json!({"still": "here"})).await, r#"{"still":"here"}"#);
 }
 

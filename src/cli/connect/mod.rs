@@ -25,7 +25,7 @@ use std::{
 pub use launch::entry as launcher_entry;
 
 use super::exit::Exit;
-use crate::config;
+use crate::{config, wire};
 
 /// What was typed.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub fn entry() -> Option<ExitCode> {
 
 /// Runs until the client closes its end.
 pub(super) fn run(typed: &Typed<'_>) -> ExitCode {
+    // What the gateway does not take (`server.limits.json_depth`) it refuses itself.
+    wire::set_max_depth(u32::MAX);
     let wanted = match Wanted::of(typed) {
         Ok(wanted) => wanted,
         Err(text) => {

@@ -25,8 +25,10 @@ use super::{
 };
 use crate::wire::{self, Line, Lines, code};
 
-/// Longest line, as everywhere.
+/// Longest line of the client.
 const MAX_LINE: usize = 16 * 1024 * 1024;
+/// Longest line of the gateway. It has limits of its own for everything that such a line is made of.
+const MAX_ANSWER: usize = 512 * 1024 * 1024;
 /// Bytes that wait on one side before the other is not read any more.
 const ENOUGH: usize = 256 * 1024;
 /// Read at once.
@@ -340,7 +342,7 @@ impl Gateway {
     fn new(link: Link) -> io::Result<Self> {
         let Link { stream, gateway, ahead } = link;
         stream.set_nonblocking(true)?;
-        let mut lines = Lines::new(MAX_LINE);
+        let mut lines = Lines::new(MAX_ANSWER);
         lines.room().extend_from_slice(&ahead);
         Ok(Self::Here { stream, pid: gateway.pid, since: Instant::now(), lines, deaf: false, told_end: false })
     }

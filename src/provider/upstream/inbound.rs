@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Pending, Table, Upstream, envelope, listening};
 use crate::{
@@ -109,8 +110,12 @@ impl Ear {
         let Some(place) = token else { return self.stray() };
         let number = std::str::from_utf8(frame.text(place)).ok().and_then(|text| text.parse::<u64>().ok());
         let owner = number.and_then(|id| {
-            let table = self.0.table();
-            let call = table.pending.get(&id)?;
+            let mut table = self.0.table();
+            let call = table.pending.get_mut(&id)?;
+            // Who does not read it does not wait for it.
+            if call.caller.as_ref().is_some_and(|caller| caller.relay.has_room()) {
+                call.heard = Some(Instant::now());
+            }
             Some((call.caller.clone()?, call.progress.clone()?))
         });
         // A task is told of under the token of the call that made it.
@@ -222,7 +227,7 @@ mod tests {
         upstream
             .table()
             .pending
-            .insert(2, Pending { reply: oneshot::channel().0, caller, progress: None, of_task: false });
+            .insert(2, Pending { reply: oneshot::channel().0, caller, progress: None, of_task: false, heard: None });
         let ear = Ear(upstream);
         let log = |answering| {
             let text = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::watch;
 
-use super::Upstream;
+use super::{CALL_TIMEOUT, Upstream};
 use crate::{
     provider::{CallError, ListKind},
     transport::TransportError,
@@ -114,7 +114,7 @@ impl Upstream {
             Ok(Err(_)) => Heard::default(),
             Err(_) => {
                 self.listening.forget(&topic);
-                return Err(CallError::Timeout { provider: self.provider.clone(), after: within });
+                return Err(CallError::Timeout { provider: self.provider.clone(), after: within, limit: CALL_TIMEOUT });
             }
         };
         if outcome.granted.contains(&topic) {

@@ -21,12 +21,10 @@ use tower::ServiceExt;
 use super::{Front, Listener, guard, routes};
 use crate::server::Phase;
 
-/// Connections at one time; beyond it they wait in the system's queue.
-const MAX_CONNECTIONS: usize = 4096;
-/// A request head, and the pause before the next one on the same connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest request head, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
+/// On the admin socket at one time, where the command line must get in whatever clients do; beyond it they wait in the
+/// system's queue.
+#[cfg(unix)]
+const ADMIN_CONNECTIONS: usize = 1024;
 /// How long a connection without a request waits for one, when the gateway leaves: it may be on its way, and who sent it
 /// would not know whether it was served.
 const LINGER: Duration = Duration::from_millis(250);
@@ -39,7 +37,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Accepts while the gateway serves; returns when the last connection is done.
 pub(super) async fn run(listener: Listener, front: Arc<Front>) {
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(places(&listener, &front)));
     let app = routes::router(front.clone());
     let mut failing = false;
     loop {
@@ -72,6 +70,14 @@ pub(super) async fn run(listener: Listener, front: Arc<Front>) {
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+fn places(listener: &Listener, front: &Front) -> usize {
+    match listener {
+        Listener::Tcp(_) => front.limits().connections,
+        #[cfg(unix)]
+        Listener::Unix(_) => ADMIN_CONNECTIONS,
+    }
 }
 
 /// A socket that refuses an option works all the same.
@@ -109,12 +115,13 @@ async fn connection<S>(stream: S, front: Arc<Front>, app: Router, permit: OwnedS
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let limits = front.limits();
     let of_calls = front.clone();
     let service = service_fn(move |request| answer(of_calls.clone(), app.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head)
         .keep_alive(true)
         // A client that closes its end has gone: its call is dropped, which cancels it upstream.
         .half_close(false)

@@ -60,6 +60,7 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "control_tools": server.control_tools,
             "session_idle_s": server.session_idle.as_secs_f64(),
             "list_timeout_s": server.list_timeout.as_secs_f64(),
+            "limits": server.limits.shown(),
         },
         "logging": {
             "level": logging.level.as_str(),
@@ -79,7 +80,7 @@ pub(super) async fn diff(State(front): State<Arc<Front>>, headers: HeaderMap) ->
 /// Body, optional: `{"graceful"?, "dry_run"?, "verify"?}`, booleans.
 pub(super) async fn reload(State(front): State<Arc<Front>>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = Object::receive(&head.headers, body, &["graceful", "dry_run", "verify"]).await?;
+    let body = Object::receive(&head.headers, body, &front.limits(), &["graceful", "dry_run", "verify"]).await?;
     let usual = ReloadOptions::default();
     let options = ReloadOptions {
         graceful: body.flag("graceful", usual.graceful)?,

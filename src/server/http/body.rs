@@ -10,21 +10,19 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-/// Longest request body. CONTRACT section 8.
-pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
-/// Longest time for one.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read and thrown away, at most, so that a client which sends first and reads later sees why it was refused.
-const DISCARD: usize = 4 * MAX_BODY;
+use crate::config::Limits;
+
+/// What is read and thrown away, at most, beyond `server.limits.request_bytes`, so that a client which sends first and reads later sees why it was refused.
+const DISCARD: usize = 16 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the body is longer than {MAX_BODY} bytes")]
-    TooLong,
-    #[error("the body was not complete within {} s", BODY_TIMEOUT.as_secs())]
-    TooSlow,
+    #[error("the body is longer than {limit} bytes (server.limits.request_bytes)")]
+    TooLong { limit: usize },
+    #[error("the body was not complete within {} s (server.limits.request_timeout_s)", .limit.as_secs_f64())]
+    TooSlow { limit: Duration },
     #[error("the body ended before its time")]
     Broken,
 }
@@ -32,36 +30,37 @@ pub(super) enum BodyError {
 impl BodyError {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
         }
     }
 }
 
-pub(super) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, BodyError> {
+pub(super) async fn read(headers: &HeaderMap, mut body: Body, limits: &Limits) -> Result<Bytes, BodyError> {
+    let (limit, patience) = (limits.request, limits.request_timeout);
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let read = async {
-        if announced.is_some_and(|length| length > MAX_BODY) {
-            return Err(BodyError::TooLong);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(BodyError::TooLong { limit });
         }
-        collect(&mut body, announced.unwrap_or_default()).await
+        collect(&mut body, announced.unwrap_or_default(), limit).await
     };
-    let read = timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(BodyError::TooSlow));
+    let read = timeout(patience, read).await.unwrap_or(Err(BodyError::TooSlow { limit: patience }));
     // Who waits for "100 Continue" has sent nothing yet, and polling the body would invite it.
-    if read == Err(BodyError::TooLong) && !headers.contains_key(header::EXPECT) {
+    if matches!(read, Err(BodyError::TooLong { .. })) && !headers.contains_key(header::EXPECT) {
         discard(&mut body).await;
     }
     read
 }
 
-async fn collect(body: &mut Body, announced: usize) -> Result<Bytes, BodyError> {
+async fn collect(body: &mut Body, announced: usize, limit: usize) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if first.len() + whole.len() + data.len() > MAX_BODY {
-            return Err(BodyError::TooLong);
+        if first.len() + whole.len() + data.len() > limit {
+            return Err(BodyError::TooLong { limit });
         }
         if whole.is_empty() && first.is_empty() {
             first = data;

@@ -73,7 +73,8 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
         let message = "the Accept header allows neither application/json nor text/event-stream";
         return Err(McpRefusal::new(StatusCode::NOT_ACCEPTABLE, message));
     }
-    let body = body::read(headers, body).await.map_err(|e| McpRefusal::new(e.status(), &e.to_string()))?;
+    let body = body::read(headers, body, &front.limits()).await;
+    let body = body.map_err(|e| McpRefusal::new(e.status(), &e.to_string()))?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         negotiate::check_version(headers)?;
         let key = negotiate::session_key(headers)?;
@@ -124,7 +125,8 @@ async fn initialize(front: &Front, key: Option<SessionKey>, accepts: Accepts, fr
         return Err(McpRefusal::with(StatusCode::BAD_REQUEST, refused));
     }
     let news = *gateway.registry.ground.catalogue_news.borrow();
-    let Some((key, session)) = front.state.sessions.open(news) else {
+    let most = gateway.registry.snapshot().config.server.limits.sessions;
+    let Some((key, session)) = front.state.sessions.open(news, most) else {
         let body =
             wire::error(frame.id(), code::INTERNAL_ERROR, "the system gave no random bytes for a session id", None);
         return Err(McpRefusal::with(StatusCode::SERVICE_UNAVAILABLE, body));

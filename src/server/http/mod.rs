@@ -31,6 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{ConnectClients, Gateway, Phase, Sessions};
 use crate::{
+    config::Limits,
     reload::ReloadHandle,
     telemetry::{About, Telemetry},
 };
@@ -72,6 +73,11 @@ impl Front {
     /// Resolves when the gateway has come so far, or whoever would say so is gone.
     async fn reached(&self, phase: Phase) {
         let _ = self.phase.clone().wait_for(|now| *now >= phase).await;
+    }
+
+    /// Those in force now.
+    fn limits(&self) -> Limits {
+        self.state.gateway.registry.snapshot().config.server.limits.clone()
     }
 
     fn serves(&self) -> bool {

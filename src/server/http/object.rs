@@ -7,7 +7,10 @@ use axum::{
 use bytes::Bytes;
 
 use super::{body, negotiate, refusal::Refusal};
-use crate::wire::{Span, shallow};
+use crate::{
+    config::Limits,
+    wire::{Span, shallow},
+};
 
 #[derive(Debug)]
 pub(super) struct Object {
@@ -18,8 +21,8 @@ pub(super) struct Object {
 impl Object {
     /// The body of a request that changes something: JSON and said to be so, or nothing at all. A page of another site
     /// cannot send the first without asking, and is told by its `Origin` in any case.
-    pub async fn receive(headers: &HeaderMap, body: Body, known: &[&str]) -> Result<Self, Refusal> {
-        let text = body::read(headers, body)
+    pub async fn receive(headers: &HeaderMap, body: Body, limits: &Limits, known: &[&str]) -> Result<Self, Refusal> {
+        let text = body::read(headers, body, limits)
             .await
             .map_err(|error| Refusal::new(error.status(), "bad_body", error.to_string()))?;
         if !text.is_empty() && !negotiate::sends_json(headers) {

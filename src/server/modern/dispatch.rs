@@ -14,7 +14,7 @@ use crate::{
         dispatch::{Answer, Refusal, server_info},
         instructions, lists, tasks,
     },
-    wire::{self, Frame, code},
+    wire::{self, Frame},
 };
 
 impl Gateway {
@@ -27,9 +27,9 @@ impl Gateway {
         frame: &Frame,
         relay: Relay,
     ) -> Option<Bytes> {
-        let Some(call) = calls.begin(frame) else {
-            let message = "a request with this id is in flight already";
-            return Some(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        let call = match calls.begin(frame, self.registry.snapshot().config.server.limits.in_flight) {
+            Ok(call) => call,
+            Err(refused) => return Some(Refusal::from(refused).answer(frame)),
         };
         let cancelled = call.cancelled.clone();
         let answer = tokio::select! {

@@ -12,7 +12,6 @@ use crate::{
     server::{
         Gateway, Session, SessionKey, Sessions,
         dispatch::{Answer, Refusal},
-        session::MAX_SUBSCRIPTIONS,
         tasks,
     },
     wire::{self, Frame, Span, Splice, code, shallow},
@@ -124,6 +123,7 @@ async fn subscribe(gateway: &Gateway, session: &Arc<Session>, uri: &str, relay: 
 
 /// The subscription, its resources, and what of it is granted.
 fn read(gateway: &Gateway, frame: &Frame) -> Result<(Listen, Vec<String>, Value), Refusal> {
+    let most = gateway.limits().subscriptions;
     let text = frame.bytes();
     let wrong = |what: &str| Refusal::new(code::INVALID_PARAMS, format!("\"params.notifications\" {what}"));
     let filter = frame.params().and_then(|params| shallow::get(text, params, "notifications").ok().flatten());
@@ -140,7 +140,7 @@ fn read(gateway: &Gateway, frame: &Frame) -> Result<(Listen, Vec<String>, Value)
     let mut uris = Vec::new();
     if let Some(list) = place(URIS) {
         let items = shallow::elements(text, list).ok_or_else(|| wrong("has resourceSubscriptions that are no list"))?;
-        for item in items.into_iter().take(MAX_SUBSCRIPTIONS) {
+        for item in items.into_iter().take(most) {
             let uri = shallow::string(text, item).ok_or_else(|| wrong("has a resource that is no text"))?;
             uris.push(uri.into_owned());
         }
@@ -150,7 +150,7 @@ fn read(gateway: &Gateway, frame: &Frame) -> Result<(Listen, Vec<String>, Value)
     if let Some(list) = place(TASKS) {
         tasks::declared(frame)?;
         let items = shallow::elements(text, list).ok_or_else(|| wrong("has taskIds that are no list"))?;
-        let items = items.into_iter().take(MAX_SUBSCRIPTIONS).filter_map(|item| shallow::string(text, item));
+        let items = items.into_iter().take(most).filter_map(|item| shallow::string(text, item));
         let given = items.filter(|id| gateway.registry.ground.task_ids.read(id, 0).is_some());
         tasks.extend(given.map(std::borrow::Cow::into_owned));
         granted.insert(TASKS.to_owned(), json!(tasks));

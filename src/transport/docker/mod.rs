@@ -16,7 +16,7 @@ use bollard::{
 use futures_util::StreamExt as _;
 
 use super::{
-    Connection, Inbound, MAX_MESSAGE, Marker, OutputRing, PullWatch, TransportError,
+    Connection, Inbound, Marker, OutputRing, PullWatch, TransportError,
     streams::{StderrTail, deliver},
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) async fn open(
     stop: StopTimes,
     marker: &Marker,
     output: Arc<OutputRing>,
-    inbound: Arc<dyn Inbound>,
+    inbound: (Arc<dyn Inbound>, usize),
 ) -> Result<Connection, TransportError> {
     let engine = Engine::connect().await?;
     check_volumes(spec.volumes.clone(), engine.podman).await?;
@@ -112,7 +112,7 @@ impl Birth {
         self,
         body: ContainerCreateBody,
         output: Arc<OutputRing>,
-        inbound: Arc<dyn Inbound>,
+        inbound: (Arc<dyn Inbound>, usize),
     ) -> Result<Connection, TransportError> {
         let keeper = Keeper::spawn(&self.engine, &self.name, self.stop)?;
         // From here on an early return drops the keeper, and that looks after whatever there is.
@@ -206,9 +206,9 @@ fn lacks_init(error: &Error) -> bool {
 
 type Frames = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, Error>> + Send>>;
 
-/// Delivers stdout and keeps the end of stderr; returns at the end of both.
-async fn read(mut frames: Frames, inbound: Arc<dyn Inbound>, output: Arc<OutputRing>) {
-    let (mut lines, mut stderr) = (Lines::new(MAX_MESSAGE), StderrTail::default());
+/// Delivers stdout, lines of at most `limit` bytes, and keeps the end of stderr; returns at the end of both.
+async fn read(mut frames: Frames, (inbound, limit): (Arc<dyn Inbound>, usize), output: Arc<OutputRing>) {
+    let (mut lines, mut stderr) = (Lines::new(limit), StderrTail::default());
     let mut in_a_row = 0;
     while let Some(Ok(frame)) = frames.next().await {
         match frame {
@@ -220,7 +220,7 @@ async fn read(mut frames: Frames, inbound: Arc<dyn Inbound>, output: Arc<OutputR
             LogOutput::StdOut { message } | LogOutput::Console { message } => {
                 lines.room().extend_from_slice(&message);
                 while let Some(line) = lines.next_line() {
-                    deliver(line, &*inbound, &output);
+                    deliver(line, limit, &*inbound, &output);
                 }
             }
             LogOutput::StdIn { .. } => {}

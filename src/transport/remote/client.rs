@@ -29,11 +29,13 @@ pub(super) struct Http {
     fixed: HeaderMap,
     /// Values that a server may echo and that no message may show.
     secrets: Vec<String>,
+    /// Longest message taken, in bytes.
+    pub(super) limit: usize,
 }
 
 impl Http {
     /// Makes no request. May read the system's CA certificates: blocking, some 10 ms.
-    pub(super) fn new(spec: &RemoteSpec, startup_timeout: Duration) -> Result<Self, TransportError> {
+    pub(super) fn new(spec: &RemoteSpec, startup_timeout: Duration, limit: usize) -> Result<Self, TransportError> {
         let endpoint = parse_endpoint(&spec.endpoint)?;
         let mut secrets: Vec<String> = spec.headers.values().map(|s| s.expose().to_owned()).collect();
         secrets.extend(endpoint.password().map(str::to_owned));
@@ -42,7 +44,7 @@ impl Http {
         // Very short values are no secrets, and hiding them would garble every message.
         secrets.retain(|s| s.len() >= 6);
         let client = build(&endpoint, &spec.tls, startup_timeout.min(CONNECT_TIMEOUT))?;
-        Ok(Self { client, endpoint, fixed, secrets })
+        Ok(Self { client, endpoint, fixed, secrets, limit })
     }
 
     pub(super) fn endpoint(&self) -> &Url {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     fn refusal(spec: &RemoteSpec) -> String {
-        Http::new(spec, Duration::from_secs(1)).expect_err("refused").to_string()
+        Http::new(spec, Duration::from_secs(1), 1024).expect_err("refused").to_string()
     }
 
     #[test]
@@ -292,7 +294,7 @@ mod tests {
     fn secrets_that_come_back_are_hidden() {
         let mut with = spec("http://h/mcp?token=qqqq1");
         with.auth = Auth::Bearer { token: Secret::new("tok-123") };
-        let http = Http::new(&with, Duration::from_secs(1)).unwrap();
+        let http = Http::new(&with, Duration::from_secs(1), 1024).unwrap();
         assert_eq!(http.redact("bad token tok-123 (token=qqqq1)"), "bad token *** (***)");
         assert!(!format!("{http:?}").contains("qqqq1"));
     }

@@ -41,7 +41,7 @@ impl Remote {
         }
         match reply::kind(response.headers()) {
             Kind::Events => {
-                let mut events = Events::new(response);
+                let mut events = Events::new(&self.http, response);
                 match self.pass_on(&mut events, id).await? {
                     Ended::Answered => {
                         events.finish().await;

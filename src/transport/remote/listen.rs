@@ -17,7 +17,7 @@ use super::{
     sse::Decoded,
     streamable::Remote,
 };
-use crate::transport::{MAX_MESSAGE, TransportError};
+use crate::transport::TransportError;
 
 /// A stream that lived this long was no failure, though it brought nothing: proxies end idle streams.
 const STEADY: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ impl Remote {
         let response = response?;
         let status = response.status();
         if status.is_success() && reply::kind(response.headers()) == Kind::Events {
-            return self.hear(Events::new(response), cursor).await.map(|()| true);
+            return self.hear(Events::new(&self.http, response), cursor).await.map(|()| true);
         }
         // 405 and 404 are the usual ways to say so; a lost session is noticed by the next request.
         let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
@@ -128,7 +128,7 @@ impl Remote {
                 }
                 Ok(Some(Decoded::Oversize)) => {
                     // No call has to fail for it: answers do not come here.
-                    let dropped = TransportError::Oversize { limit: MAX_MESSAGE };
+                    let dropped = TransportError::Oversize { limit: self.http.limit };
                     note(&self.output, &format!("the notification stream: {dropped}"));
                 }
                 Ok(None) => return Ok(()),

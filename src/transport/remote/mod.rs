@@ -30,11 +30,11 @@ pub(super) async fn open(
     spec: &RemoteSpec,
     startup_timeout: Duration,
     output: Arc<OutputRing>,
-    inbound: Arc<dyn Inbound>,
+    (inbound, limit): (Arc<dyn Inbound>, usize),
 ) -> Result<Connection, TransportError> {
     let owned = spec.clone();
     // Reads the system's CA certificates: file I/O.
-    let built = tokio::task::spawn_blocking(move || Http::new(&owned, startup_timeout)).await;
+    let built = tokio::task::spawn_blocking(move || Http::new(&owned, startup_timeout, limit)).await;
     let http = built.map_err(|e| TransportError::Open(format!("the HTTP client cannot be set up: {e}")))??;
     match spec.transport {
         RemoteTransport::StreamableHttp => Ok(streamable::connection(http, startup_timeout, output, inbound)),

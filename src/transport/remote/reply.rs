@@ -13,7 +13,7 @@ use super::{
     peek,
     sse::{Decoded, Decoder},
 };
-use crate::transport::{MAX_MESSAGE, TransportError};
+use crate::transport::TransportError;
 
 /// Bytes read of the body of a refusal.
 const MAX_REFUSAL: usize = 256 * 1024;
@@ -39,11 +39,11 @@ pub(super) fn kind(headers: &HeaderMap) -> Kind {
     }
 }
 
-/// The whole body, at most [`MAX_MESSAGE`] bytes.
+/// The whole body, at most [`Http::limit`] bytes.
 pub(super) async fn body(http: &Http, mut response: Response) -> Result<Bytes, TransportError> {
-    let oversize = || TransportError::Oversize { limit: MAX_MESSAGE };
+    let oversize = || TransportError::Oversize { limit: http.limit };
     let announced = response.content_length().unwrap_or_default();
-    if announced > MAX_MESSAGE as u64 {
+    if announced > http.limit as u64 {
         return Err(oversize());
     }
     let mut whole = BytesMut::new();
@@ -53,7 +53,7 @@ pub(super) async fn body(http: &Http, mut response: Response) -> Result<Bytes, T
             finish(response).await;
             return Ok(chunk);
         }
-        if whole.len() + chunk.len() > MAX_MESSAGE {
+        if whole.len() + chunk.len() > http.limit {
             return Err(oversize());
         }
         whole.extend_from_slice(&chunk);
@@ -193,8 +193,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(response: Response) -> Self {
-        Self { response, decoder: Decoder::default(), ready: VecDeque::new() }
+    pub(super) fn new(http: &Http, response: Response) -> Self {
+        Self { response, decoder: Decoder::new(http.limit), ready: VecDeque::new() }
     }
 
     /// `None`: the stream has ended properly.

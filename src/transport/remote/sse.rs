@@ -1,7 +1,7 @@
 //! An incremental decoder of `text/event-stream` (WHATWG HTML, section 9.2). Pure: bytes in, events out; however the bytes
 //! are cut, the events are the same. Owned by one response body.
 //!
-//! Bounded: an event of more than [`MAX_MESSAGE`] bytes of data is dropped and told as [`Decoded::Oversize`], and the decoder
+//! Bounded: an event of more than `limit` bytes of data is dropped and told as [`Decoded::Oversize`], and the decoder
 //! goes on with the next event. Linear: every byte is looked at once.
 
 #[cfg(feature = "fuzzing")]
@@ -10,8 +10,6 @@ pub(super) mod fuzz;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-
-use crate::transport::MAX_MESSAGE;
 
 /// Longest `id:` that is remembered; it goes back in a request header.
 const MAX_ID: usize = 1024;
@@ -66,14 +64,8 @@ enum Oversize {
     Told,
 }
 
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new(MAX_MESSAGE)
-    }
-}
-
 impl Decoder {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             partial: Vec::new(),

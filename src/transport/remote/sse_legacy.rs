@@ -19,7 +19,7 @@ use super::{
     reply::{self, Events, Kind, Refusal},
     sse::Decoded,
 };
-use crate::transport::{Close, Connection, Exit, ExitCause, Inbound, Link, MAX_MESSAGE, OutputRing, TransportError};
+use crate::transport::{Close, Connection, Exit, ExitCause, Inbound, Link, OutputRing, TransportError};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -75,7 +75,7 @@ async fn connect(http: &Http) -> Result<(Events, Url), TransportError> {
     if reply::kind(response.headers()) != Kind::Events {
         return Err(reply::unexpected(http, response).await);
     }
-    let mut events = Events::new(response);
+    let mut events = Events::new(http, response);
     loop {
         match events.next().await.map_err(|e| http.fault(e))? {
             Some(Decoded::Event(event)) if event.kind == "endpoint" => {
@@ -182,7 +182,7 @@ impl Remote {
                 }
                 Ok(Some(Decoded::Event(_))) => {}
                 Ok(Some(Decoded::Oversize)) => {
-                    self.inbound.failed(None, TransportError::Oversize { limit: MAX_MESSAGE });
+                    self.inbound.failed(None, TransportError::Oversize { limit: self.http.limit });
                 }
                 Ok(None) => return format!("the event stream of {} ended", place(self.http.endpoint())),
                 Err(error) => return self.http.fault(error).to_string(),

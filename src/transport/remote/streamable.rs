@@ -25,9 +25,7 @@ use super::{
     session::{Session, Sessions},
     sse::Decoded,
 };
-use crate::transport::{
-    Close, Connection, Exit, ExitCause, Head, Inbound, Link, MAX_MESSAGE, OutputRing, TransportError,
-};
+use crate::transport::{Close, Connection, Exit, ExitCause, Head, Inbound, Link, OutputRing, TransportError};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -265,7 +263,7 @@ impl Remote {
         if reply::kind(response.headers()) == Kind::Json {
             return reply::body(&self.http, response).await;
         }
-        let mut events = Events::new(response);
+        let mut events = Events::new(&self.http, response);
         while let Some(next) = events.next().await.map_err(|e| self.http.fault(e))? {
             match next {
                 Decoded::Event(event) if peek::answers(&event.data, id) => {
@@ -326,7 +324,7 @@ impl Remote {
     /// Passes the events of a response on until the answer to `id` came. A stream that ends before it is resumed where the
     /// upstream gave its events ids; it may end and be resumed again for as long as that brings news.
     async fn follow(&self, response: Response, id: u64, session: &Session) -> Result<(), TransportError> {
-        let mut events = Events::new(response);
+        let mut events = Events::new(&self.http, response);
         let mut backoff = Backoff::default();
         let (mut last_id, mut retry) = (None, None);
         loop {
@@ -360,7 +358,7 @@ impl Remote {
 
     async fn resumed(&self, response: Response, ended: &TransportError) -> Result<Events, TransportError> {
         if response.status().is_success() && reply::kind(response.headers()) == Kind::Events {
-            return Ok(Events::new(response));
+            return Ok(Events::new(&self.http, response));
         }
         let refusal = Refusal::read(response).await.error(&self.http);
         Err(TransportError::Io(format!("{ended}; it could not be resumed: {refusal}")))
@@ -379,7 +377,7 @@ impl Remote {
                         return Ok(Ended::Answered);
                     }
                 }
-                Ok(Some(Decoded::Oversize)) => return Err(TransportError::Oversize { limit: MAX_MESSAGE }),
+                Ok(Some(Decoded::Oversize)) => return Err(TransportError::Oversize { limit: self.http.limit }),
                 Ok(None) => {
                     return Ok(Ended::Early(TransportError::Io("the stream ended before the answer came".into())));
                 }

@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, net::unix::pipe};
 
 use crate::{
     transport::{
-        Inbound, MAX_MESSAGE, OutputRing,
+        Inbound, OutputRing,
         streams::{StderrTail, deliver},
     },
     wire::Lines,
@@ -16,12 +16,16 @@ use crate::{
 /// Reads in a row before other tasks get their turn.
 const READS: usize = 16;
 
-/// Delivers every line of stdout; returns at its end.
-pub(super) async fn read_messages(stdout: pipe::Receiver, inbound: Arc<dyn Inbound>, output: Arc<OutputRing>) {
-    let mut lines = Lines::new(MAX_MESSAGE);
+/// Delivers every line of stdout, of at most `limit` bytes; returns at its end.
+pub(super) async fn read_messages(
+    stdout: pipe::Receiver,
+    (inbound, limit): (Arc<dyn Inbound>, usize),
+    output: Arc<OutputRing>,
+) {
+    let mut lines = Lines::new(limit);
     drain(stdout, &mut lines, Lines::room, |lines| {
         while let Some(line) = lines.next_line() {
-            deliver(line, &*inbound, &output);
+            deliver(line, limit, &*inbound, &output);
         }
     })
     .await;

@@ -54,7 +54,7 @@ pub(super) async fn open(
     stop: StopTimes,
     marker: &Marker,
     output: Arc<OutputRing>,
-    inbound: Arc<dyn Inbound>,
+    inbound: (Arc<dyn Inbound>, usize),
 ) -> Result<Connection, TransportError> {
     let mut variables = environment::build(&spec.environment, std::env::vars_os(), name, marker);
     let id = format!("{:016x}", fastrand::u64(..));

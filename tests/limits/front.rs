@@ -1,0 +1,167 @@
+//! What is taken over HTTP.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::rig::{BOTH, Running, call, eventually, provider, start_gateway};
+
+const JSON: &str = "Content-Type: application/json";
+
+fn gateway(limits: &str) -> Running {
+    start_gateway(&format!("server: {{limits: {{{limits}}}}}\nproviders:\n{}", provider("t", "--name, t")))
+}
+
+/// A ping of exactly so many bytes.
+fn ping(bytes: usize) -> String {
+    let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"fill": ""}}).to_string();
+    bare.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - bare.len())))
+}
+
+#[test]
+fn bodies() {
+    let gateway = gateway("request_bytes: 2000");
+    let session = format!("Mcp-Session-Id: {}", gateway.session("2025-11-25"));
+    let status = |bytes| gateway.ask("POST", "/mcp", &[JSON, BOTH, &session], ping(bytes).as_bytes());
+    assert_eq!(status(1999).status, 200);
+    assert_eq!(status(2000).status, 200);
+    let refused = status(2001);
+    assert_eq!(refused.status, 413);
+    assert!(refused.text().contains("2000 bytes (server.limits.request_bytes)"), "{}", refused.text());
+    // In force at once.
+    let raised = std::fs::read_to_string(gateway.config()).unwrap().replace("2000", "2001");
+    gateway.write_config(&raised);
+    let report = gateway.post_json("/api/config/reload", &json!({}));
+    assert_eq!(report.json()["restart_required"], json!([]), "{}", report.text());
+    assert_eq!((status(2001).status, status(2002).status), (200, 413));
+    assert_eq!(gateway.get("/api/config").json()["server"]["limits"]["request_bytes"], 2001);
+}
+
+#[test]
+fn heads() {
+    let gateway = gateway("header_bytes: 8192");
+    let filled = |bytes| format!("X-Filler: {}", "x".repeat(bytes));
+    // The request line and the other headers take some 60 bytes; what a parser has read ahead is its own affair.
+    for (bytes, taken) in [(8000, true), (9000, false)] {
+        let mut conn = gateway.connect();
+        let head = format!("GET /health/live HTTP/1.1\r\nHost: {}\r\n{}", gateway.address, filled(bytes));
+        conn.try_send(head.as_bytes());
+        thread::sleep(Duration::from_millis(200));
+        conn.try_send(b"\r\n\r\n");
+        assert_eq!(conn.answer().status == 200, taken, "{bytes}");
+    }
+}
+
+#[test]
+fn times_of_heads_and_bodies() {
+    let gateway = gateway("header_timeout_s: 2, request_timeout_s: 2");
+    let began = Instant::now();
+    let mut half = gateway.connect();
+    half.send(b"POST /mcp HTTP/1.1\r\nHost: ");
+    let mut body = gateway.connect();
+    body.request(&gateway.address, "POST", "/mcp", &[JSON, BOTH, "Content-Length: 100"], b"");
+    let refused = body.answer();
+    assert_eq!(refused.status, 408, "{}", refused.text());
+    assert!(refused.text().contains("within 2 s (server.limits.request_timeout_s)"), "{}", refused.text());
+    assert!(half.is_closed());
+    assert!((1.9..20.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    // Who is quick enough is served.
+    let mut quick = gateway.connect();
+    quick.send(b"GET /health/live HTTP/1.1\r\n");
+    thread::sleep(Duration::from_millis(400));
+    quick.send(format!("Host: {}\r\n\r\n", gateway.address).as_bytes());
+    assert_eq!(quick.answer().status, 200);
+}
+
+#[test]
+fn connections() {
+    let gateway = gateway("connections: 3");
+    let alive = |conn: &mut crate::rig::Conn| {
+        conn.request(&gateway.address, "GET", "/health/live", &[], b"");
+    };
+    let mut held: Vec<_> = (0..3).map(|_| gateway.connect()).collect();
+    for conn in &mut held {
+        alive(conn);
+        assert_eq!(conn.answer().status, 200);
+    }
+    let mut fourth = gateway.connect();
+    alive(&mut fourth);
+    fourth.limit(Duration::from_millis(500));
+    assert!(!fourth.is_closed(), "it waits, neither served nor refused");
+    held.pop();
+    fourth.limit(Duration::from_secs(20));
+    assert_eq!(fourth.answer().status, 200);
+    // The command line has a door of its own; the number itself waits for a restart.
+    let text = std::fs::read_to_string(gateway.config()).unwrap().replace("connections: 3", "connections: 4");
+    gateway.write_config(&text);
+    held.pop();
+    let report = gateway.post_json("/api/config/reload", &json!({})).json();
+    assert_eq!(report["restart_required"], json!(["server.limits.connections"]), "{report}");
+}
+
+#[test]
+fn sessions() {
+    let gateway = gateway("sessions: 3");
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(gateway.session("2025-11-25"));
+        // Who was silent longest is told in seconds.
+        thread::sleep(Duration::from_millis(1100));
+    }
+    let alive = |key: &String| gateway.mcp(Some(key), &ping).status == 200;
+    assert!(sessions.iter().rev().all(alive), "as many as there may be");
+    thread::sleep(Duration::from_millis(1100));
+    assert!(alive(&sessions[0]) && alive(&sessions[2]));
+    sessions.push(gateway.session("2025-11-25"));
+    let left: Vec<bool> = sessions.iter().map(alive).collect();
+    assert_eq!(left, [true, false, true, true], "the one that was silent longest is gone");
+    assert_eq!(gateway.get("/api/status").json()["sessions"], 3);
+}
+
+#[test]
+fn requests_in_flight() {
+    let gateway = gateway("in_flight: 2");
+    let session = gateway.session("2025-11-25");
+    let sleep = |id: u64| {
+        let mut conn = gateway.connect();
+        conn.mcp(&gateway.address, Some(&session), &call(id, "t__sleep", &json!({"ms": 3000})));
+        conn
+    };
+    let running: Vec<_> = [1, 2].map(sleep).into();
+    let both = || (gateway.get("/api/providers/t").json()["calls_in_flight"] == 2).then_some(());
+    eventually("both run", both);
+    let refused = gateway.mcp(Some(&session), &call(3, "t__echo", &json!({}))).json();
+    let told = &refused["error"];
+    assert_eq!((told["code"].as_i64(), &refused["id"]), (Some(-32051), &json!(3)), "{refused}");
+    assert!(told["message"].as_str().unwrap().contains("server.limits.in_flight"), "{refused}");
+    let data = json!({"error": "too_many_requests", "fault": "downstream", "in_flight": 2, "retry_after_ms": 1000});
+    assert_eq!(told["data"], data);
+    // Whether somebody is there can be asked in any case, and other clients are others.
+    let ping = json!({"jsonrpc": "2.0", "id": 4, "method": "ping"});
+    assert_eq!(gateway.mcp(Some(&session), &ping).json()["result"], json!({}));
+    let other = gateway.session("2025-11-25");
+    assert!(gateway.mcp(Some(&other), &call(5, "t__echo", &json!({}))).json()["result"].is_object());
+    for mut conn in running {
+        assert_eq!(conn.answer().json()["result"]["content"][0]["text"], "slept");
+    }
+    assert!(gateway.mcp(Some(&session), &call(6, "t__echo", &json!({}))).json()["result"].is_object());
+}
+
+#[test]
+fn batches() {
+    let gateway = gateway("batch: 4");
+    let session = gateway.session("2025-03-26");
+    let batch = |count: u64| {
+        let pings = (0..count).map(|id| json!({"jsonrpc": "2.0", "id": id, "method": "ping"}));
+        gateway.mcp(Some(&session), &Value::Array(pings.collect())).json()
+    };
+    assert_eq!(batch(3).as_array().map(Vec::len), Some(3));
+    assert_eq!(batch(4).as_array().map(Vec::len), Some(4));
+    let refused = batch(5);
+    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("more than 4 messages (server.limits.batch)"));
+}
