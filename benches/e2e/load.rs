@@ -264,7 +264,8 @@ impl Stdio {
                 if self.stdout.read_line(&mut self.line)? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                let id = self.line.split("\"id\":").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
+                let id =
+                    self.line.split("\"id\":").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
                 let Some(sent) = id.and_then(|id| sent_at.get(id)) else { continue };
                 times.took(*sent);
                 check(self.line.as_bytes())?;

@@ -35,8 +35,10 @@ struct Effort {
     phase: f64,
 }
 
-const FULL: Effort = Effort { rounds: 5, calls: 4000, crowd: 8000, big: 60, starts: 15, sessions: 10_000, lists: 200, phase: 3.0 };
-const SMOKE: Effort = Effort { rounds: 1, calls: 100, crowd: 256, big: 3, starts: 2, sessions: 50, lists: 3, phase: 0.4 };
+const FULL: Effort =
+    Effort { rounds: 5, calls: 4000, crowd: 8000, big: 60, starts: 15, sessions: 10_000, lists: 200, phase: 3.0 };
+const SMOKE: Effort =
+    Effort { rounds: 1, calls: 100, crowd: 256, big: 3, starts: 2, sessions: 50, lists: 3, phase: 0.4 };
 
 fn main() -> io::Result<()> {
     // `cargo bench` says `--bench`; `cargo test` does not, and builds without optimisation.

@@ -56,7 +56,12 @@ impl Report {
         writeln!(out, "\n| | figure | median | best .. worst round | target | |\n|---|---|--:|--:|--:|---|")?;
         for figure in &self.figures {
             let (best, worst) = figure.extremes();
-            let target = figure.target.map(|target| format!("{} {}", if figure.more_is_better() { ">=" } else { "<=" }, show(target, figure.unit))).unwrap_or_default();
+            let target = figure
+                .target
+                .map(|target| {
+                    format!("{} {}", if figure.more_is_better() { ">=" } else { "<=" }, show(target, figure.unit))
+                })
+                .unwrap_or_default();
             let verdict = if self.smoke { "" } else { figure.verdict() };
             let (median, best) = (show(figure.median(), figure.unit), show(best, ""));
             let (group, name, worst) = (figure.group, &figure.name, show(worst, ""));

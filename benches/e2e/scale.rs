@@ -55,6 +55,11 @@ fn idle_sessions(effort: &Effort, report: &mut Report) -> io::Result<()> {
     let connected: Vec<_> = (0..effort.sessions).map(|_| Http::open(address)).collect::<io::Result<_>>()?;
     thread::sleep(Duration::from_millis(500));
     let all = gateway.memory()?.0;
-    report.add(group, format!("memory with as many again that keep a connection ({})", connected.len()), "MiB", vec![all]);
+    report.add(
+        group,
+        format!("memory with as many again that keep a connection ({})", connected.len()),
+        "MiB",
+        vec![all],
+    );
     Ok(())
 }

@@ -58,6 +58,10 @@ impl Client for BridgedClient {
         self.client.id()
     }
 
+    fn name(&self) -> &str {
+        self.client.name()
+    }
+
     fn era(&self) -> Era {
         self.client.era()
     }

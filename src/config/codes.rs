@@ -67,6 +67,7 @@ codes! {
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
     CAPABILITY = "HGR0317", Partly, "no kernel capability";
+    AUDIT_FILE = "HGR0340", No, "an audit file that cannot be there";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";

@@ -5,17 +5,18 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     CleanupSettings, Config, ConfigDiff, DaemonSettings, DockerSpec, EnvFile, Environment, Launch, LoggingSettings,
-    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec,
+    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, audit,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, reload, server, logging, cleanup, daemon } = old;
+    let Config { providers, reload, server, logging, audit, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);
+    audit::diff(audit, &new.audit, &mut out);
     cleanup_diff(cleanup, &new.cleanup, &mut out);
     daemon_diff(daemon, &new.daemon, &mut out);
     out
@@ -174,7 +175,7 @@ fn environment_diff(old: &Environment, new: &Environment, names: &mut Names) {
 }
 
 impl ConfigDiff {
-    fn live<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
+    pub(super) fn live<T: PartialEq>(&mut self, name: &'static str, old: &T, new: &T) {
         if old != new {
             self.settings.push(name);
         }

@@ -2,6 +2,7 @@
 //! is no second list of what a file may say.
 
 use super::{
+    audit::AUDIT,
     rules::{self, Rule},
     scalar,
 };
@@ -99,7 +100,7 @@ const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
 
-const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
     Key { name, aliases: &[], shape, only: &[], need: &[], nullable: false, default, about }
 }
 
@@ -119,7 +120,7 @@ impl Key {
         self
     }
 
-    const fn nullable(mut self) -> Self {
+    pub(super) const fn nullable(mut self) -> Self {
         self.nullable = true;
         self
     }
@@ -158,6 +159,7 @@ pub(super) static FILE: Section = Section {
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
+        key("audit", Shape::Fields(&AUDIT), "", "Where each call, refusal, reload, start and stop is written down."),
         key("cleanup", Shape::Fields(&CLEANUP), "", "What becomes of gateways that have lost their client."),
         key("daemon", Shape::Fields(&DAEMON), "", "The gateway that `hangar connect` starts."),
     ],
@@ -434,7 +436,7 @@ static DAEMON: Section = Section {
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &CLEANUP, &DAEMON];
+    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &AUDIT, &CLEANUP, &DAEMON];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

@@ -4,6 +4,7 @@
 //! `normalize` (defaults, joins, paths, referenced files) with `validate` on the way (all problems) -> [`Config`]; `diff`
 //! compares two of them, `schema` prints the table.
 
+mod audit;
 mod cleanup;
 mod codes;
 mod daemon;
@@ -34,6 +35,7 @@ mod validate;
 mod variables;
 mod volumes;
 
+pub use audit::AuditSettings;
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CleanupSettings, DaemonSettings};
+use super::{AuditSettings, CleanupSettings, DaemonSettings};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +22,7 @@ pub struct Config {
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
+    pub audit: AuditSettings,
     pub cleanup: CleanupSettings,
     pub daemon: DaemonSettings,
 }

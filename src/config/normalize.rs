@@ -11,7 +11,7 @@ use super::{
     ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
     Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, codes, dotenv,
+    ToolFilter, ToolPrefix, Volume, audit, codes, dotenv,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     load::{Load, home_help},
@@ -34,6 +34,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
             server
         },
         logging: logging(file.section("logging").unwrap_or(&none)),
+        audit: audit::settings(load, file.section("audit").unwrap_or(&none)),
         cleanup: cleanup(file.section("cleanup").unwrap_or(&none)),
         daemon: daemon(file.section("daemon").unwrap_or(&none)),
     }

@@ -69,7 +69,7 @@ impl Control {
             "hangar_health" => self.health().await,
             "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
-            "hangar_call" => self.call_batch(batch::read(&arguments)?, caller).await,
+            "hangar_call" => self.call_batch(arguments.frame.id(), batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
         }))
     }

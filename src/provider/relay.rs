@@ -38,6 +38,9 @@ impl ClientFeature {
 pub trait Client: Send + Sync + 'static {
     fn id(&self) -> ClientId;
 
+    /// What it calls itself; empty: it does not say.
+    fn name(&self) -> &str;
+
     fn era(&self) -> Era;
 
     /// Tells it from every other client, also over a restart in place; 0: a modern one, which is new with each request.

@@ -20,7 +20,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
-pub use delivery::{Address, Delivery};
+pub use delivery::{Address, Delivery, answer_outcome};
 pub use freshness::Freshness;
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;

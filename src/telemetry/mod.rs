@@ -1,8 +1,11 @@
-//! What happened: one [`Event`] becomes a log line, a metric and an entry of the bounded history.
+//! What happened: one [`Event`] becomes a log line, a metric, an entry of the bounded history and a line of the
+//! audit file.
 //!
 //! One [`Telemetry`] per gateway; every floor above holds an `Arc` of it.
 
 mod about;
+mod audit;
+mod audit_file;
 pub mod build;
 mod event;
 mod history;
@@ -13,19 +16,22 @@ mod metrics;
 use std::{sync::Arc, time::Duration};
 
 pub use about::{About, in_words};
+pub use audit::{Audit, CallRecord, RefusedRequest};
 pub use event::{Event, StopReason};
 pub use history::{History, Recorded};
 pub use metrics::{CallOutcome, Metrics};
 
-#[derive(Default)]
 pub struct Telemetry {
     pub metrics: Metrics,
     pub history: History,
+    pub audit: Audit,
 }
 
 impl Telemetry {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        let metrics = Metrics::default();
+        let audit = Audit::new(metrics.audit.clone());
+        Arc::new(Self { metrics, history: History::default(), audit })
     }
 
     /// Logs, counts and remembers.
@@ -33,6 +39,9 @@ impl Telemetry {
         event.log();
         self.metrics.observe(&event);
         self.history.push(&event);
+        if event.is_audited() {
+            self.audit.record(&event);
+        }
     }
 
     /// A finished call. Not part of the history: there are too many.

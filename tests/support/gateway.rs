@@ -176,7 +176,11 @@ impl Gateway {
 
     /// Over HTTP, on a port of the system's choice. Its stdio client is of no use.
     pub fn over_http(home: &Arc<Home>, providers: &str) -> (Self, SocketAddr) {
-        home.put(&config(providers, UNWATCHED));
+        Self::over_http_with(home, providers, UNWATCHED)
+    }
+
+    pub fn over_http_with(home: &Arc<Home>, providers: &str, settings: &str) -> (Self, SocketAddr) {
+        home.put(&config(providers, settings));
         let gateway = Self::spawn_with(home, &home.config(), &["--http", "--port", "0"]);
         gateway.wait_for_log("gateway_started");
         let log = gateway.log();

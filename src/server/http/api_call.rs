@@ -95,6 +95,10 @@ impl Client for Nobody {
         self.id
     }
 
+    fn name(&self) -> &str {
+        ""
+    }
+
     fn era(&self) -> Era {
         Era::Legacy
     }

@@ -15,6 +15,10 @@ impl Client for Session {
         self.id
     }
 
+    fn name(&self) -> &str {
+        self.greeting.get().map(|greeting| &*greeting.client_name).unwrap_or_default()
+    }
+
     fn era(&self) -> Era {
         self.greeting.get().map(|greeting| greeting.era).unwrap_or_default()
     }

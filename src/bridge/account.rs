@@ -1,0 +1,196 @@
+//! What the audit file says of a call: one line for each that a client makes, however many rounds it takes, and none of the
+//! values that it bears.
+
+use std::{sync::Arc, time::Instant};
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::rounds;
+use crate::{
+    provider::{Client, Listing},
+    registry::{Address, Delivery, DeliveryError, Registry, Route, answer_outcome, names},
+    telemetry::{CallOutcome, CallRecord},
+    wire::{Frame, hex, shallow},
+};
+
+/// Characters of a W3C `traceparent`: version, trace, span, flags.
+const TRACEPARENT: [usize; 4] = [2, 32, 16, 2];
+
+/// [`Registry::deliver`], for clients of both eras on upstreams of both, written down.
+pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
+    let account = Account::begin(registry, delivery.frame, delivery.to, &delivery.caller.client);
+    let outcome = rounds::deliver(registry, delivery).await;
+    if let Some(account) = account {
+        account.end(&outcome);
+    }
+    outcome
+}
+
+/// A call while it runs. Dropped before its end: nobody waits for it any more.
+pub struct Account<'d> {
+    registry: &'d Registry,
+    frame: &'d Frame,
+    to: Address<'d>,
+    client: Arc<dyn Client>,
+    began: Instant,
+    over: bool,
+}
+
+/// How it went, and where.
+struct End {
+    provider: Option<String>,
+    tool: Option<String>,
+    outcome: &'static str,
+    error: Option<&'static str>,
+    bytes_out: usize,
+}
+
+impl<'d> Account<'d> {
+    /// `None`: nothing is written down.
+    pub fn begin(registry: &'d Registry, frame: &'d Frame, to: Address<'d>, client: &Arc<dyn Client>) -> Option<Self> {
+        let on = registry.ground.telemetry.audit.is_on();
+        on.then(|| Self { registry, frame, to, client: client.clone(), began: Instant::now(), over: false })
+    }
+
+    fn end(mut self, outcome: &Result<(Frame, Route), DeliveryError>) {
+        let end = match outcome {
+            Ok((answer, route)) => End {
+                provider: Some(route.provider.name.to_string()),
+                tool: Some(CallRecord::clipped(&route.name)),
+                outcome: answer_outcome(answer).as_str(),
+                error: None,
+                bytes_out: answer.bytes().len(),
+            },
+            Err(error) => {
+                let (provider, tool) = self.named();
+                let mut end = End {
+                    provider,
+                    tool,
+                    outcome: CallOutcome::Unavailable.as_str(),
+                    error: Some("not_delivered"),
+                    bytes_out: 0,
+                };
+                if let DeliveryError::Call(error) = error {
+                    end.provider = Some(error.provider().to_string());
+                    end.outcome = error.outcome().as_str();
+                    end.error = Some(error.name());
+                } else if let DeliveryError::Unknown { .. } = error {
+                    end.outcome = REFUSED;
+                    end.error = Some("unknown");
+                }
+                end
+            }
+        };
+        self.write(end);
+    }
+
+    /// Of a tool of the gateway's own. `None`: there is none of that name.
+    pub fn own(mut self, result: Option<&[u8]>) {
+        let (_, tool) = self.named();
+        let field = |text: &[u8]| {
+            let root = shallow::root(text).ok()?;
+            let place = shallow::get(text, root, "isError").ok().flatten()?;
+            Some(place.of(text) == b"true")
+        };
+        let (outcome, error) = match result {
+            None => (REFUSED, Some("unknown")),
+            Some(text) if field(text) == Some(true) => (CallOutcome::ToolError.as_str(), None),
+            Some(_) => (CallOutcome::Success.as_str(), None),
+        };
+        let bytes_out = result.map_or(0, <[u8]>::len);
+        self.write(End { provider: None, tool, outcome, error, bytes_out });
+    }
+
+    /// Where the call was to go, as far as its name says so.
+    fn named(&self) -> (Option<String>, Option<String>) {
+        let (listing, name) = match self.to {
+            Address::Tool { provider, tool } => {
+                return (Some(CallRecord::clipped(provider)), Some(CallRecord::clipped(tool)));
+            }
+            Address::At { provider, name } => {
+                return (Some(CallRecord::clipped(provider)), Some(CallRecord::clipped(name)));
+            }
+            Address::Listed(listing, name) => (listing, name),
+        };
+        if let Some(route) = self.registry.index().route(listing, name) {
+            return (Some(route.provider.name.to_string()), Some(CallRecord::clipped(&route.name)));
+        }
+        let split = match listing {
+            Listing::Tools | Listing::Prompts => names::split(name),
+            Listing::Resources | Listing::Templates => names::split_uri(name),
+        };
+        match split.filter(|(provider, _)| self.registry.provider(provider).is_some()) {
+            Some((provider, own)) => (Some(provider.to_owned()), Some(CallRecord::clipped(own))),
+            None => (None, Some(CallRecord::clipped(name))),
+        }
+    }
+
+    fn write(&mut self, end: End) {
+        self.over = true;
+        let frame = self.frame;
+        let part = |path: &[&str]| shallow::path(frame.bytes(), frame.params()?, path).ok().flatten();
+        let digest = part(&["arguments"]).map(|place| hex::encode(Sha256::digest(frame.text(place))));
+        let trace = part(&["_meta", "traceparent"]).and_then(|place| shallow::string(frame.bytes(), place));
+        let id = std::str::from_utf8(frame.id()).ok().and_then(|id| serde_json::from_str::<&RawValue>(id).ok());
+        let record = CallRecord {
+            event: if end.outcome == REFUSED { "RequestRefused" } else { "CallFinished" },
+            request_id: id,
+            trace_id: trace.and_then(|parent| trace_id(&parent)),
+            session: self.client.id(),
+            client: CallRecord::clipped(self.client.name()),
+            provider: end.provider,
+            method: CallRecord::clipped(frame.method()),
+            tool: end.tool,
+            arguments_sha256: digest,
+            outcome: end.outcome,
+            error: end.error,
+            bytes_in: frame.bytes().len(),
+            bytes_out: end.bytes_out,
+            duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+        };
+        self.registry.ground.telemetry.audit.record(&record);
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let (provider, tool) = self.named();
+            let outcome = CallOutcome::Cancelled.as_str();
+            self.write(End { provider, tool, outcome, error: None, bytes_out: 0 });
+        }
+    }
+}
+
+const REFUSED: &str = "refused";
+
+fn trace_id(parent: &str) -> Option<String> {
+    let parts: Vec<&str> = parent.split('-').collect();
+    let sound = parts.len() >= TRACEPARENT.len()
+        && parts.iter().zip(TRACEPARENT).all(|(part, length)| {
+            part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        });
+    parts.get(1).filter(|id| sound && id.bytes().any(|b| b != b'0')).map(|id| (*id).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_taken_from_a_sound_parent_alone() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = |version: &str, id: &str| format!("{version}-{id}-00f067aa0ba902b7-01");
+        assert_eq!(trace_id(&parent("00", id)).as_deref(), Some(id));
+        for bad in [
+            parent("0", id),
+            parent("00", &id[1..]),
+            parent("00", &"0".repeat(32)),
+            parent("00", &id.to_uppercase()),
+            id.into(),
+        ] {
+            assert_eq!(trace_id(&bad), None, "{bad}");
+        }
+    }
+}
