@@ -207,6 +207,7 @@ async fn serve(
         Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, wanted: None, client };
     let verdict = running.run(http, admin, door, signals).await;
     account.audit.flush(LAST_LINES);
+    account.spans.finish(LAST_LINES);
     Ok(verdict)
 }
 
@@ -276,6 +277,7 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let apply = move |config: &Config| {
         level.set(config.logging.level);
         told.audit.configure(&config.audit);
+        told.spans.configure(&config.telemetry.otlp);
     };
     let (stop, stopping) = watch::channel(false);
     let (reloader, reload) = Reloader::new(registry.clone(), path, dotenv, apply, stopping);

@@ -10,20 +10,27 @@ use super::rounds;
 use crate::{
     provider::{Client, Listing},
     registry::{Address, Delivery, DeliveryError, Registry, Route, answer_outcome, names},
-    telemetry::{CallOutcome, CallRecord},
-    wire::{Frame, hex, shallow},
+    telemetry::{CallOutcome, CallRecord, CallSpan, Parent},
+    wire::{Frame, Span, Splice, hex, shallow},
 };
 
-/// Characters of a W3C `traceparent`: version, trace, span, flags.
-const TRACEPARENT: [usize; 4] = [2, 32, 16, 2];
+/// In a request's params, since revision 2026-07-28 by that name.
+const TRACEPARENT: [&str; 2] = ["_meta", "traceparent"];
+/// Characters of its parts: version, trace, span, flags.
+const PARTS: [usize; 4] = [2, 32, 16, 2];
 
 /// [`Registry::deliver`], for clients of both eras on upstreams of both, written down.
 pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
-    let account = Account::begin(registry, delivery.frame, delivery.to, &delivery.caller.client);
+    let Some(account) = Account::begin(registry, delivery.frame, delivery.to, &delivery.caller.client) else {
+        return rounds::deliver(registry, delivery).await;
+    };
+    let child = account.span.as_ref().and_then(|span| below(span, &delivery));
+    let delivery = match &child {
+        Some((frame, name_place)) => Delivery { frame, name_place: *name_place, ..delivery },
+        None => delivery,
+    };
     let outcome = rounds::deliver(registry, delivery).await;
-    if let Some(account) = account {
-        account.end(&outcome);
-    }
+    account.end(&outcome);
     outcome
 }
 
@@ -34,6 +41,7 @@ pub struct Account<'d> {
     to: Address<'d>,
     client: Arc<dyn Client>,
     began: Instant,
+    span: Option<CallSpan>,
     over: bool,
 }
 
@@ -49,8 +57,14 @@ struct End {
 impl<'d> Account<'d> {
     /// `None`: nothing is written down.
     pub fn begin(registry: &'d Registry, frame: &'d Frame, to: Address<'d>, client: &Arc<dyn Client>) -> Option<Self> {
-        let on = registry.ground.telemetry.audit.is_on();
-        on.then(|| Self { registry, frame, to, client: client.clone(), began: Instant::now(), over: false })
+        let telemetry = &registry.ground.telemetry;
+        if !telemetry.audit.is_on() && !telemetry.spans.is_on() {
+            return None;
+        }
+        let mut begun =
+            Self { registry, frame, to, client: client.clone(), began: Instant::now(), span: None, over: false };
+        begun.span = telemetry.spans.begin(begun.span_name(), begun.traceparent().as_deref().and_then(Parent::read));
+        Some(begun)
     }
 
     fn end(mut self, outcome: &Result<(Frame, Route), DeliveryError>) {
@@ -102,6 +116,25 @@ impl<'d> Account<'d> {
         self.write(End { provider: None, tool, outcome, error, bytes_out });
     }
 
+    /// `tools/call echo`; names that nobody lists would be without number.
+    fn span_name(&self) -> String {
+        let method = self.frame.method();
+        match self.to {
+            Address::Listed(listing @ (Listing::Tools | Listing::Prompts), name) => {
+                let own = || self.registry.own_tool(name).map(|_| name.to_owned());
+                let listed = self.registry.index().route(listing, name).map(|route| route.name.to_string());
+                listed.or_else(own).map_or_else(|| method.to_owned(), |name| format!("{method} {name}"))
+            }
+            _ => CallRecord::clipped(method),
+        }
+    }
+
+    fn traceparent(&self) -> Option<String> {
+        let text = self.frame.bytes();
+        let place = shallow::path(text, self.frame.params()?, &TRACEPARENT).ok().flatten()?;
+        shallow::string(text, place).map(|parent| parent.into_owned())
+    }
+
     /// Where the call was to go, as far as its name says so.
     fn named(&self) -> (Option<String>, Option<String>) {
         let (listing, name) = match self.to {
@@ -131,7 +164,7 @@ impl<'d> Account<'d> {
         let frame = self.frame;
         let part = |path: &[&str]| shallow::path(frame.bytes(), frame.params()?, path).ok().flatten();
         let digest = part(&["arguments"]).map(|place| hex::encode(Sha256::digest(frame.text(place))));
-        let trace = part(&["_meta", "traceparent"]).and_then(|place| shallow::string(frame.bytes(), place));
+        let trace = self.traceparent();
         let id = std::str::from_utf8(frame.id()).ok().and_then(|id| serde_json::from_str::<&RawValue>(id).ok());
         let record = CallRecord {
             event: if end.outcome == REFUSED { "RequestRefused" } else { "CallFinished" },
@@ -150,6 +183,9 @@ impl<'d> Account<'d> {
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
         };
         self.registry.ground.telemetry.audit.record(&record);
+        if let Some(span) = self.span.take() {
+            span.end(&record);
+        }
     }
 }
 
@@ -165,10 +201,45 @@ impl Drop for Account<'_> {
 
 const REFUSED: &str = "refused";
 
+/// The request with `span` as the parent of whatever its upstream does, and where its name stands now. Everything else is as
+/// it came.
+fn below(span: &CallSpan, delivery: &Delivery<'_>) -> Option<(Frame, Option<Span>)> {
+    let (text, params) = (delivery.frame.bytes(), delivery.frame.params()?);
+    let parent = shallow::quote(&span.traceparent());
+    let mut edits = Splice::new();
+    let meta = shallow::get(text, params, "_meta").ok()?;
+    let at = match meta.filter(|meta| shallow::fields(text, *meta).is_some()) {
+        Some(meta) => match shallow::get(text, meta, "traceparent").ok()? {
+            Some(place) => {
+                edits.replace(place, parent);
+                place.start
+            }
+            None => {
+                edits.add_field(text, meta, "traceparent", &parent);
+                meta.start
+            }
+        },
+        // Not an object: its upstream says so best.
+        None if meta.is_some() => return None,
+        None => {
+            let object = [b"{\"traceparent\":", parent.as_slice(), b"}"].concat();
+            edits.add_field(text, params, "_meta", &object);
+            params.start
+        }
+    };
+    let new = edits.apply(text);
+    let moved = |place: u32| match place > at {
+        true => u32::try_from(i64::from(place) + new.len() as i64 - text.len() as i64).unwrap_or(place),
+        false => place,
+    };
+    let place = delivery.name_place.map(|place| Span { start: moved(place.start), end: moved(place.end) });
+    Some((Frame::parse(new.into()).ok()?, place))
+}
+
 fn trace_id(parent: &str) -> Option<String> {
     let parts: Vec<&str> = parent.split('-').collect();
-    let sound = parts.len() >= TRACEPARENT.len()
-        && parts.iter().zip(TRACEPARENT).all(|(part, length)| {
+    let sound = parts.len() >= PARTS.len()
+        && parts.iter().zip(PARTS).all(|(part, length)| {
             part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         });
     parts.get(1).filter(|id| sound && id.bytes().any(|b| b != b'0')).map(|id| (*id).to_owned())

@@ -5,6 +5,7 @@ use super::{
     audit::AUDIT,
     rules::{self, Rule},
     scalar,
+    telemetry::{OTLP, TELEMETRY},
 };
 
 /// A mapping with fixed keys.
@@ -160,6 +161,7 @@ pub(super) static FILE: Section = Section {
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
         key("audit", Shape::Fields(&AUDIT), "", "Where each call, refusal, reload, start and stop is written down."),
+        key("telemetry", Shape::Fields(&TELEMETRY), "", "Where traces of calls go."),
         key("cleanup", Shape::Fields(&CLEANUP), "", "What becomes of gateways that have lost their client."),
         key("daemon", Shape::Fields(&DAEMON), "", "The gateway that `hangar connect` starts."),
     ],
@@ -435,8 +437,10 @@ static DAEMON: Section = Section {
 };
 
 /// Every section, for what looks at all keys.
-pub(super) static SECTIONS: &[&Section] =
-    &[&FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &AUDIT, &CLEANUP, &DAEMON];
+pub(super) static SECTIONS: &[&Section] = &[
+    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &AUDIT, &TELEMETRY, &OTLP,
+    &CLEANUP, &DAEMON,
+];
 
 impl Shape {
     /// "a list", "true or false"...: what was expected here.

@@ -20,6 +20,7 @@ mod keys;
 mod laws;
 mod load;
 mod locate;
+mod logging;
 mod model;
 mod mounts;
 mod normalize;
@@ -31,6 +32,7 @@ mod scalar;
 mod schema;
 mod shape;
 mod substitute;
+mod telemetry;
 mod validate;
 mod variables;
 mod volumes;
@@ -43,9 +45,11 @@ pub use diff::diff;
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use files::{MAX_FILE, read_source};
 pub use locate::locate;
+pub use logging::{LogFormat, LogLevel, LoggingSettings};
 pub use model::*;
 pub use problem::{Code, Place, Problem};
 pub use schema::{document, schema};
+pub use telemetry::{OtlpSettings, TelemetrySettings};
 pub use volumes::refusal as volume_refusal;
 
 use std::{

@@ -16,6 +16,7 @@ use super::{
     files::absolute,
     load::{Load, home_help},
     raw::At,
+    telemetry,
     validate::{self, Commands},
     volumes,
 };
@@ -34,6 +35,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
             server
         },
         logging: logging(file.section("logging").unwrap_or(&none)),
+        telemetry: telemetry::settings(load, file.section("telemetry").unwrap_or(&none)),
         audit: audit::settings(load, file.section("audit").unwrap_or(&none)),
         cleanup: cleanup(file.section("cleanup").unwrap_or(&none)),
         daemon: daemon(file.section("daemon").unwrap_or(&none)),

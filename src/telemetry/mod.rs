@@ -12,6 +12,11 @@ mod history;
 mod log_writer;
 pub mod logs;
 mod metrics;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_spans.rs"]
+mod spans;
+#[cfg(feature = "otlp")]
+mod spans;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,18 +25,20 @@ pub use audit::{Audit, CallRecord, RefusedRequest};
 pub use event::{Event, StopReason};
 pub use history::{History, Recorded};
 pub use metrics::{CallOutcome, Metrics};
+pub use spans::{CallSpan, Parent, Spans};
 
 pub struct Telemetry {
     pub metrics: Metrics,
     pub history: History,
     pub audit: Audit,
+    pub spans: Spans,
 }
 
 impl Telemetry {
     pub fn new() -> Arc<Self> {
         let metrics = Metrics::default();
         let audit = Audit::new(metrics.audit.clone());
-        Arc::new(Self { metrics, history: History::default(), audit })
+        Arc::new(Self { metrics, history: History::default(), audit, spans: Spans::default() })
     }
 
     /// Logs, counts and remembers.

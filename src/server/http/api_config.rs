@@ -27,7 +27,7 @@ const CLIENT: &str = "x-hangar-client";
 /// Without secrets: environment and headers by their names only.
 pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.state.gateway.registry.snapshot();
-    let Config { providers, reload, server, logging, audit, cleanup, daemon } = &*snapshot.config;
+    let Config { providers, reload, server, logging, audit, telemetry, cleanup, daemon } = &*snapshot.config;
     let providers: Map<_, _> = providers.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
     api::ok(&json!({
         "generation": snapshot.generation,
@@ -59,6 +59,10 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "format": match logging.format { LogFormat::Text => "text", LogFormat::Json => "json" },
         },
         "audit": {"file": audit.file, "max_size": audit.max_size, "keep": audit.keep},
+        "telemetry": {"otlp": {
+            "endpoint": telemetry.otlp.shown_endpoint(),
+            "headers": telemetry.otlp.headers.keys().collect::<Vec<_>>(),
+        }},
         "cleanup": {"max_instances": cleanup.max_instances},
         "daemon": {"idle_exit_s": daemon.idle_exit.as_secs_f64()},
     }))
