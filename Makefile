@@ -50,10 +50,10 @@ fmt: ## formats the tree
 	cargo fmt --manifest-path integration/fixture/Cargo.toml
 
 bench: ## reloads on the library, calls through the release binary; docs/benchmarks.md says what they mean
-	cargo bench $(FEATURES) --bench reload --bench e2e --bench connect
+	cargo bench $(FEATURES) --bench reload --bench e2e --bench connect --bench search
 
 bench-smoke: ## the same, unoptimised and once each: proves that the benchmarks work, measures nothing
-	cargo test $(FEATURES) --bench reload --bench e2e --bench connect
+	cargo test $(FEATURES) --bench reload --bench e2e --bench connect --bench search
 
 integration: ## real servers and real clients against the release binary
 	cargo build --release --bin hangar

@@ -140,6 +140,17 @@ fn how_a_call_failed_is_told() {
 }
 
 #[test]
+fn of_a_group_it_is_told_which_member_had_the_call() {
+    let home = Home::new();
+    let groups = "groups: {g: {members: [{id: a}]}}\n";
+    let gateway = Gateway::with_settings(&home, &home.provider("a", &[], ""), &settings(&format!("{AUDIT}{groups}")));
+    gateway.client.text("g__echo", json!({}));
+    let told = outcome(&home, "echo", "success");
+    assert_eq!((&told["provider"], &told["group"]), (&json!("a"), &json!("g")));
+    gateway.stop();
+}
+
+#[test]
 fn the_file_is_put_aside_when_it_has_grown() {
     let home = Home::new();
     let audit = "audit: {file: ../logs/audit.jsonl, max_size: 64k, keep: 2}\n";
@@ -239,7 +250,11 @@ fn a_reload_turns_it_on_moves_it_and_turns_it_off() {
     gateway.client.text("a__echo", json!({}));
     std::thread::sleep(ms(100));
     assert_eq!(fs::metadata(&other).unwrap().len(), length);
-    for (bad, says) in [("../nowhere/audit.jsonl", "directory is not there"), ("../logs", "is a directory")] {
+    for (bad, says) in [
+        ("../nowhere/audit.jsonl", "directory is not there"),
+        ("../logs", "is a directory"),
+        ("config.yaml", "the configuration itself"),
+    ] {
         let report = gateway.reload_to(&config(&a, &settings(&format!("audit: {{file: {bad}}}\n"))), json!({}));
         let problem = &report["problems"][0];
         assert_eq!((&problem["code"], &problem["path"]), (&json!("HGR0340"), &json!("audit.file")), "{report}");

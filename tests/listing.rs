@@ -105,7 +105,7 @@ fn without_prefix_names_are_the_upstreams_own_and_collisions_are_listed_with_it_
     let collision =
         status["collisions"].as_array().unwrap().iter().find(|c| c["name"] == "echo").expect("it is reported");
     assert_eq!((&collision["list"], &collision["providers"]), (&json!("tools"), &json!(["a", "b"])));
-    assert!(gateway.log().contains("name_collision"));
+    gateway.wait_for_log("name_collision");
     let one = config(&home.provider("a", &["--tools", "only_a"], "tools: {allow: [echo, only_a]}"), NEVER);
     gateway.reload_to(&one, json!({}));
     let tools = gateway.client.tools();

@@ -166,6 +166,18 @@ fn a_task_that_runs_keeps_its_provider_and_needs_none_of_its_permits() {
     gateway.stop();
 }
 
+#[test]
+fn a_task_whose_end_nobody_hears_of_keeps_no_provider() {
+    let home = Home::new();
+    let (gateway, address) = served(&home, &[], "idle_ttl_s: 1");
+    let client = Legacy::open(address, json!({}));
+    begin(&client, json!({"ms": 300}));
+    eventually("it is idle, though its client has no stream", ms(10_000), || {
+        (client_state(address) == "cold").then_some(())
+    });
+    gateway.stop();
+}
+
 fn client_state(address: SocketAddr) -> String {
     let listed = gateway::HttpSession::open(address).call("hangar_list", json!({}));
     let all = &listed["result"]["structuredContent"]["providers"];

@@ -45,10 +45,15 @@ pub struct Account<'d> {
     over: bool,
 }
 
-/// How it went, and where.
-struct End {
+/// Where it was to go, or went.
+struct Target {
     provider: Option<String>,
+    group: Option<String>,
     tool: Option<String>,
+}
+
+/// How it went.
+struct End {
     outcome: &'static str,
     error: Option<&'static str>,
     bytes_out: usize,
@@ -68,52 +73,42 @@ impl<'d> Account<'d> {
     }
 
     fn end(mut self, outcome: &Result<(Frame, Route), DeliveryError>) {
-        let end = match outcome {
-            Ok((answer, route)) => End {
-                provider: Some(route.provider.name.to_string()),
-                tool: Some(CallRecord::clipped(&route.name)),
-                outcome: answer_outcome(answer).as_str(),
-                error: None,
-                bytes_out: answer.bytes().len(),
-            },
-            Err(error) => {
-                let (provider, tool) = self.named();
-                let mut end = End {
-                    provider,
-                    tool,
-                    outcome: CallOutcome::Unavailable.as_str(),
-                    error: Some("not_delivered"),
-                    bytes_out: 0,
-                };
-                if let DeliveryError::Call(error) = error {
-                    end.provider = Some(error.provider().to_string());
-                    end.outcome = error.outcome().as_str();
-                    end.error = Some(error.name());
-                } else if let DeliveryError::Unknown { .. } = error {
-                    end.outcome = REFUSED;
-                    end.error = Some("unknown");
-                }
-                end
+        match outcome {
+            Ok((answer, route)) => {
+                let outcome = answer_outcome(answer).as_str();
+                self.write(Target::of(route), End { outcome, error: None, bytes_out: answer.bytes().len() });
             }
-        };
-        self.write(end);
+            Err(error) => {
+                let mut target = self.named();
+                let (outcome, error) = match error {
+                    DeliveryError::Unknown { .. } => (REFUSED, "unknown"),
+                    DeliveryError::Call(error) => {
+                        target.provider = Some(error.provider().to_string());
+                        (error.outcome().as_str(), error.name())
+                    }
+                    DeliveryError::Group(error) => {
+                        target.group = Some(error.group.to_string());
+                        (CallOutcome::Unavailable.as_str(), error.name())
+                    }
+                };
+                self.write(target, End { outcome, error: Some(error), bytes_out: 0 });
+            }
+        }
     }
 
     /// Of a tool of the gateway's own. `None`: there is none of that name.
     pub fn own(mut self, result: Option<&[u8]>) {
-        let (_, tool) = self.named();
-        let field = |text: &[u8]| {
+        let is_error = |text: &[u8]| {
             let root = shallow::root(text).ok()?;
             let place = shallow::get(text, root, "isError").ok().flatten()?;
             Some(place.of(text) == b"true")
         };
         let (outcome, error) = match result {
             None => (REFUSED, Some("unknown")),
-            Some(text) if field(text) == Some(true) => (CallOutcome::ToolError.as_str(), None),
+            Some(text) if is_error(text) == Some(true) => (CallOutcome::ToolError.as_str(), None),
             Some(_) => (CallOutcome::Success.as_str(), None),
         };
-        let bytes_out = result.map_or(0, <[u8]>::len);
-        self.write(End { provider: None, tool, outcome, error, bytes_out });
+        self.write(self.named(), End { outcome, error, bytes_out: result.map_or(0, <[u8]>::len) });
     }
 
     /// `tools/call echo`; names that nobody lists would be without number.
@@ -121,7 +116,7 @@ impl<'d> Account<'d> {
         let method = self.frame.method();
         match self.to {
             Address::Listed(listing @ (Listing::Tools | Listing::Prompts), name) => {
-                let own = || self.registry.own_tool(name).map(|_| name.to_owned());
+                let own = || self.registry.own_tool(name, &*self.client).map(|_| name.to_owned());
                 let listed = self.registry.index().route(listing, name).map(|route| route.name.to_string());
                 listed.or_else(own).map_or_else(|| method.to_owned(), |name| format!("{method} {name}"))
             }
@@ -135,31 +130,36 @@ impl<'d> Account<'d> {
         shallow::string(text, place).map(|parent| parent.into_owned())
     }
 
-    /// Where the call was to go, as far as its name says so.
-    fn named(&self) -> (Option<String>, Option<String>) {
+    /// As far as its name says so.
+    fn named(&self) -> Target {
         let (listing, name) = match self.to {
-            Address::Tool { provider, tool } => {
-                return (Some(CallRecord::clipped(provider)), Some(CallRecord::clipped(tool)));
-            }
-            Address::At { provider, name } => {
-                return (Some(CallRecord::clipped(provider)), Some(CallRecord::clipped(name)));
+            Address::Tool { provider, tool: name } | Address::At { provider, name } => {
+                return self.target(provider, name);
             }
             Address::Listed(listing, name) => (listing, name),
         };
         if let Some(route) = self.registry.index().route(listing, name) {
-            return (Some(route.provider.name.to_string()), Some(CallRecord::clipped(&route.name)));
+            let target = Target::of(route);
+            // Of a group it is not known which member.
+            return if target.group.is_some() { Target { provider: None, ..target } } else { target };
         }
         let split = match listing {
             Listing::Tools | Listing::Prompts => names::split(name),
             Listing::Resources | Listing::Templates => names::split_uri(name),
         };
-        match split.filter(|(provider, _)| self.registry.provider(provider).is_some()) {
-            Some((provider, own)) => (Some(provider.to_owned()), Some(CallRecord::clipped(own))),
-            None => (None, Some(CallRecord::clipped(name))),
+        match split.map(|(owner, own)| self.target(owner, own)) {
+            Some(target) if target.provider.is_some() || target.group.is_some() => target,
+            _ => Target { provider: None, group: None, tool: Some(CallRecord::clipped(name)) },
         }
     }
 
-    fn write(&mut self, end: End) {
+    fn target(&self, owner: &str, own: &str) -> Target {
+        let provider = self.registry.provider(owner).map(|provider| provider.name.to_string());
+        let group = self.registry.group(owner).map(|group| group.name.to_string());
+        Target { provider, group, tool: Some(CallRecord::clipped(own)) }
+    }
+
+    fn write(&mut self, target: Target, end: End) {
         self.over = true;
         let frame = self.frame;
         let part = |path: &[&str]| shallow::path(frame.bytes(), frame.params()?, path).ok().flatten();
@@ -172,9 +172,10 @@ impl<'d> Account<'d> {
             trace_id: trace.and_then(|parent| trace_id(&parent)),
             session: self.client.id(),
             client: CallRecord::clipped(self.client.name()),
-            provider: end.provider,
+            provider: target.provider,
+            group: target.group,
             method: CallRecord::clipped(frame.method()),
-            tool: end.tool,
+            tool: target.tool,
             arguments_sha256: digest,
             outcome: end.outcome,
             error: end.error,
@@ -192,9 +193,18 @@ impl<'d> Account<'d> {
 impl Drop for Account<'_> {
     fn drop(&mut self) {
         if !self.over {
-            let (provider, tool) = self.named();
             let outcome = CallOutcome::Cancelled.as_str();
-            self.write(End { provider, tool, outcome, error: None, bytes_out: 0 });
+            self.write(self.named(), End { outcome, error: None, bytes_out: 0 });
+        }
+    }
+}
+
+impl Target {
+    fn of(route: &Route) -> Self {
+        Self {
+            provider: Some(route.provider.name.to_string()),
+            group: route.group.as_ref().map(|group| group.name.to_string()),
+            tool: Some(CallRecord::clipped(&route.name)),
         }
     }
 }

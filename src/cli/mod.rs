@@ -11,6 +11,7 @@ pub mod demo_server;
 mod discover;
 mod doctor;
 mod exit;
+mod groups;
 mod lifecycle;
 mod output;
 mod problems;

@@ -116,13 +116,18 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         ("providers_updated", "updated", Colour::Yellow),
     ] {
         for name in names(report, key) {
-            let fields: Vec<_> = report
-                .pointer(&format!("/changed_fields/{name}"))
-                .and_then(Value::as_array)
-                .map(|fields| fields.iter().filter_map(Value::as_str).collect())
-                .unwrap_or_default();
-            let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };
+            let fields = fields(report, name);
             out.line(format!("  {} {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
+        }
+    }
+    for (key, word, colour) in [
+        ("groups_added", "added", Colour::Green),
+        ("groups_removed", "removed", Colour::Red),
+        ("groups_updated", "updated", Colour::Yellow),
+    ] {
+        for name in names(report, key) {
+            let fields = fields(report, name);
+            out.line(format!("  {} group {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
     for key in names(report, "settings_updated") {
@@ -135,6 +140,16 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         out.line(format!("  draining  {}", draining.join(", ")))?;
     }
     Ok(())
+}
+
+/// ` (env, idle_ttl_s)`: the keys that differ.
+fn fields(report: &Value, name: &str) -> String {
+    let fields: Vec<_> = report
+        .pointer(&format!("/changed_fields/{name}"))
+        .and_then(Value::as_array)
+        .map(|fields| fields.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) }
 }
 
 /// What the `.env` file brought, also when that is nothing. A gateway without one has nothing to tell.
@@ -159,8 +174,12 @@ fn remarks(out: &mut Out, report: &Value) -> anyhow::Result<()> {
 
 /// Whether the gateway runs something else than the file says.
 fn differs(report: &Value) -> bool {
-    ["providers_added", "providers_removed", "providers_updated", "settings_updated", "restart_required"]
+    let providers = ["providers_added", "providers_removed", "providers_updated"];
+    let groups = ["groups_added", "groups_removed", "groups_updated"];
+    providers
         .iter()
+        .chain(&groups)
+        .chain(&["settings_updated", "restart_required"])
         .any(|key| !names(report, key).is_empty())
 }
 

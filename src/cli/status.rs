@@ -9,12 +9,13 @@ use super::{
     args::Gateway,
     discover,
     exit::Exit,
+    groups,
     output::{Colour, Out, Table, shortened},
 };
 use crate::telemetry::in_words;
 
 /// Status pages wait for nothing.
-const QUICK: Duration = Duration::from_secs(15);
+pub(super) const QUICK: Duration = Duration::from_secs(15);
 
 /// Each gateway; unhealthy when one of them is.
 pub(super) async fn status(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit> {
@@ -42,7 +43,11 @@ pub(super) async fn list(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit>
     let gateways = discover::gateways(&choice).await?;
     let mut worst = Exit::Ok;
     for admin in &gateways {
-        let outcome = fetch(admin, "/api/providers").await.and_then(|listing| {
+        let listing = match fetch(admin, "/api/providers").await {
+            Ok(listing) => groups::add(admin, listing).await,
+            Err(error) => Err(error),
+        };
+        let outcome = listing.and_then(|listing| {
             if out.json {
                 out.document(&listing)?;
             } else {
@@ -50,6 +55,10 @@ pub(super) async fn list(choice: Gateway, out: &mut Out) -> anyhow::Result<Exit>
                     out.line(format!("{admin}:"))?;
                 }
                 out.table(&providers(&listing))?;
+                if let Some(table) = groups::table(&listing) {
+                    out.line("")?;
+                    out.table(&table)?;
+                }
             }
             Ok(Exit::Ok)
         });

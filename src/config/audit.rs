@@ -51,7 +51,10 @@ pub(super) fn settings(load: &mut Load<'_>, fields: &Fields) -> AuditSettings {
     let file = fields.text("file").map(|(text, at)| {
         let path = absolute(&load.dir, &text.text);
         let help = || Some("the gateway makes the file, not its directory".to_owned());
-        if path.is_dir() {
+        if load.is_main(&path) {
+            let help = Some("name a file of its own".to_owned());
+            load.problem_of("file", codes::AUDIT_FILE, at, "this is the configuration itself", help);
+        } else if path.is_dir() {
             load.problem_of("file", codes::AUDIT_FILE, at, "this is a directory", help());
         } else if !path.parent().is_some_and(|parent| parent.is_dir()) {
             load.problem_of("file", codes::AUDIT_FILE, at, "its directory is not there", help());

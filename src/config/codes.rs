@@ -50,8 +50,8 @@ codes! {
     ENV_FILE = "HGR0204", No, "an env file that cannot be read";
     ENV_FILE_LINE = "HGR0205", No, "a line of an env file that cannot be understood";
 
-    PROVIDER_NAME = "HGR0301", Yes, "a bad provider name";
-    PROVIDER_CLASH = "HGR0302", No, "two provider names whose tools could bear the same name";
+    PROVIDER_NAME = "HGR0301", Yes, "a bad provider or group name";
+    PROVIDER_CLASH = "HGR0302", No, "two provider or group names whose tools could bear the same name";
     COMMAND_NOT_FOUND = "HGR0303", No, "the command cannot be found or run";
     NO_CWD = "HGR0304", No, "the working directory is not there";
     ENDPOINT = "HGR0305", Partly, "a bad endpoint";
@@ -59,7 +59,7 @@ codes! {
     HEADER = "HGR0307", Partly, "a bad HTTP header";
     ENV_NAME = "HGR0308", Partly, "a bad environment variable";
     TLS_FILE = "HGR0309", No, "a TLS file that cannot be read or is not what it should be";
-    GLOB = "HGR0310", Partly, "a bad pattern of tool names";
+    GLOB = "HGR0310", Partly, "a bad pattern of names";
     ADDRESS = "HGR0311", Partly, "a bad host, address or origin";
     BAD_TEXT = "HGR0312", Partly, "a text that is empty or has characters it cannot have";
     MEMORY = "HGR0313", Partly, "a bad amount of memory";
@@ -67,6 +67,11 @@ codes! {
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
     CAPABILITY = "HGR0317", Partly, "no kernel capability";
+    GROUP_NAME = "HGR0321", No, "a group that bears a provider's name";
+    NO_MEMBER = "HGR0322", No, "a member that is no provider";
+    MEMBER_TWICE = "HGR0323", No, "a member twice in one group";
+    MIN_HEALTHY = "HGR0324", No, "`min_healthy` above the number of members";
+    RULE_ORDER = "HGR0330", No, "a rule for clients that another one hides";
     AUDIT_FILE = "HGR0340", No, "an audit file that cannot be there";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";

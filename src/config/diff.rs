@@ -5,14 +5,16 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     CleanupSettings, Config, ConfigDiff, DaemonSettings, DockerSpec, EnvFile, Environment, Launch, LoggingSettings,
-    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, audit, telemetry as traces,
+    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, audit, groups,
+    telemetry as traces,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
+    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
+    groups::diff(groups, &new.groups, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);
@@ -202,6 +204,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
         host,
         port,
         tool_prefix,
+        expose,
         protocol,
         allowed_hosts,
         allowed_origins,
@@ -212,6 +215,8 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
     out.restart("server.host", host, &new.host);
     out.restart("server.port", port, &new.port);
     out.live("server.tool_prefix", tool_prefix, &new.tool_prefix);
+    out.live("server.expose", &expose.others, &new.expose.others);
+    out.live("server.clients", &expose.clients, &new.expose.clients);
     out.live("server.protocol", protocol, &new.protocol);
     out.live("server.allowed_hosts", allowed_hosts, &new.allowed_hosts);
     out.live("server.allowed_origins", allowed_origins, &new.allowed_origins);

@@ -35,6 +35,8 @@ pub(super) fn unknown(section: &Section, typed: &str) -> Option<String> {
         return Some(match other.id {
             "file" => "it belongs at the top of the file".to_owned(),
             "provider" => "it belongs into a provider".to_owned(),
+            "group" => "it belongs into a group".to_owned(),
+            "member" => "it belongs to a member of a group".to_owned(),
             id => format!("it belongs under `{id}`"),
         });
     }

@@ -3,6 +3,7 @@
 
 use super::{
     audit::AUDIT,
+    group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     rules::{self, Rule},
     scalar,
     telemetry::{OTLP, TELEMETRY},
@@ -85,11 +86,8 @@ pub(super) struct Word {
 /// What the format will have, but this version does not: refused with a text that says so, and absent from the schema.
 /// Section, key, word of a choice (empty: the key itself), what it is.
 const LATER: &[(&str, &str, &str, &str)] = &[
-    ("file", "groups", "", "groups of providers come in a later version"),
     ("file", "catalog", "", "the provider catalogue comes in a later version"),
     ("file", "discovery", "", "provider discovery comes in a later version"),
-    ("server", "expose", "search", "only `direct` is there so far"),
-    ("server", "expose", "both", "only `direct` is there so far"),
 ];
 
 /// What to say when the thing is of a later version.
@@ -97,7 +95,7 @@ pub(super) fn later(section: &str, key: &str, word: &str) -> Option<&'static str
     LATER.iter().find(|(s, k, w, _)| (*s, *k, *w) == (section, key, word)).map(|(.., say)| *say)
 }
 
-const fn word(word: &'static str) -> Word {
+pub(super) const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
 
@@ -116,7 +114,7 @@ impl Key {
         self
     }
 
-    const fn need(mut self, need: &'static [&'static str]) -> Self {
+    pub(super) const fn need(mut self, need: &'static [&'static str]) -> Self {
         self.need = need;
         self
     }
@@ -142,6 +140,7 @@ const GLOB: Shape = Shape::Text(&rules::GLOB);
 const ENV: Shape = Shape::Map { keys: &rules::ENV_NAME, of: &Shape::Scalar(&rules::NO_NUL), nullable: true };
 const HEADERS: Shape =
     Shape::Map { keys: &rules::HEADER_NAME, of: &Shape::Scalar(&rules::HEADER_VALUE), nullable: true };
+const EXPOSE: Shape = Shape::Choice(&[word("direct"), word("search"), word("both")]);
 const PROTOCOL: Shape = Shape::Choice(&[word("auto"), word("legacy"), word("2026-07-28")]);
 
 pub(super) static FILE: Section = Section {
@@ -157,6 +156,12 @@ pub(super) static FILE: Section = Section {
         )
         .alias(&["mcp_servers"])
         .need(&[""]),
+        key(
+            "groups",
+            Shape::Map { keys: &rules::PROVIDER_NAME, of: &Shape::Fields(&GROUP), nullable: true },
+            "{}",
+            "Names that stand for several providers each.",
+        ),
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
@@ -262,9 +267,9 @@ pub(super) static PROVIDER: Section = Section {
     ],
 };
 
-const MAX_COUNT: u64 = 1_000_000;
+pub(super) const MAX_COUNT: u64 = 1_000_000;
 /// The smallest time that is not zero.
-const ABOVE_ZERO: f64 = 0.001;
+pub(super) const ABOVE_ZERO: f64 = 0.001;
 
 static STOP: Section = Section {
     id: "stop",
@@ -368,9 +373,15 @@ static SERVER: Section = Section {
         ),
         key(
             "expose",
-            Shape::Choice(&[word("direct"), word("search"), word("both")]),
+            EXPOSE,
             "\"direct\"",
-            "How upstream tools are offered: `direct` = listed one by one.",
+            "How the providers' tools are offered: `direct` = listed one by one; `search` = through `hangar_search_tools`, `hangar_tools` and `hangar_call`, which are all that is listed; `both` = both.",
+        ),
+        key(
+            "clients",
+            list(&Shape::Fields(&CLIENT)),
+            "[]",
+            "Clients that get them otherwise than `expose` says; the first entry that fits counts.",
         ),
         key("protocol", PROTOCOL, "\"auto\"", "Which revisions of MCP are spoken to clients."),
         key(
@@ -394,6 +405,22 @@ static SERVER: Section = Section {
             "10",
             "Longest one listing waits for providers whose tools are not known yet.",
         ),
+    ],
+};
+
+static CLIENT: Section = Section {
+    id: "clients",
+    about: "Clients of one kind, and how they get the providers' tools.",
+    selector: None,
+    keys: &[
+        key(
+            "match",
+            GLOB,
+            "",
+            "A pattern of the name that a client gives itself (`clientInfo.name`); case does not matter.",
+        )
+        .need(&[""]),
+        key("expose", EXPOSE, "", "The same as `server.expose`.").need(&[""]),
     ],
 };
 
@@ -438,8 +465,8 @@ static DAEMON: Section = Section {
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
-    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &RELOAD, &SERVER, &LOGGING, &AUDIT, &TELEMETRY, &OTLP,
-    &CLEANUP, &DAEMON,
+    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &GROUP, &MEMBER, &HEALTH, &BREAKER, &RELOAD, &SERVER,
+    &CLIENT, &LOGGING, &AUDIT, &TELEMETRY, &OTLP, &CLEANUP, &DAEMON,
 ];
 
 impl Shape {

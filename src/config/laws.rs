@@ -41,6 +41,8 @@ fn leaf() -> impl Strategy<Value = Value> {
         "a:/b",
         "512m",
         "5x",
+        "random",
+        "priority",
         "bearer",
         "basic",
         "*",
@@ -96,8 +98,9 @@ fn file() -> impl Strategy<Value = Value> {
         fields
     });
     let providers = vec((select(vec!["a", "b-1", "C", "1bad", "x__y"]), provider), 0..3);
-    (providers, fields(section("server")), fields(section("logging")), 0..4).prop_map(
-        |(providers, server, logging, which)| {
+    let groups = vec((select(vec!["g", "a", "x__y"]), group()), 0..3);
+    (providers, groups, fields(section("server")), fields(section("logging")), 0..8).prop_map(
+        |(providers, groups, server, logging, which)| {
             let mut out = Map::new();
             out.insert("providers".into(), providers.into_iter().collect());
             if which & 1 == 1 {
@@ -106,9 +109,28 @@ fn file() -> impl Strategy<Value = Value> {
             if which & 2 == 2 {
                 out.insert("logging".into(), logging);
             }
+            if which & 4 == 4 {
+                out.insert("groups".into(), groups.into_iter().collect());
+            }
             Value::Object(out)
         },
     )
+}
+
+fn group() -> impl Strategy<Value = Value> {
+    let member = (fields(section("member")), select(vec!["a", "b-1", "C", "D", "1bad"]), any::<bool>());
+    let member = member.prop_map(|(mut fields, id, named)| {
+        if named {
+            fields.as_object_mut().unwrap().insert("id".into(), json!(id));
+        }
+        fields
+    });
+    (fields(section("group")), vec(member, 0..3), any::<bool>()).prop_map(|(mut fields, members, plain)| {
+        if plain {
+            fields.as_object_mut().unwrap().insert("members".into(), members.into());
+        }
+        fields
+    })
 }
 
 /// A file that is accepted.

@@ -11,8 +11,11 @@ mod daemon;
 mod diff;
 pub mod dotenv;
 mod dotenv_file;
+mod expose;
 mod fields;
 mod files;
+mod group_keys;
+mod groups;
 mod hints;
 mod identity;
 mod keys;
@@ -43,7 +46,9 @@ pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;
 pub use diff::diff;
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
+pub use expose::{ClientRule, Expose, ExposeSettings};
 pub use files::{MAX_FILE, read_source};
+pub use groups::{GroupBreaker, GroupMember, GroupSpec, MemberHealth, Strategy};
 pub use locate::locate;
 pub use logging::{LogFormat, LogLevel, LoggingSettings};
 pub use model::*;
@@ -129,6 +134,10 @@ pub struct ConfigDiff {
     /// With the top-level provider keys that differ, sorted.
     pub updated: Vec<(ProviderName, Vec<&'static str>)>,
     pub unchanged: Vec<ProviderName>,
+    pub groups_added: Vec<ProviderName>,
+    pub groups_removed: Vec<ProviderName>,
+    /// With the keys that differ, sorted.
+    pub groups_updated: Vec<(ProviderName, Vec<&'static str>)>,
     /// Dotted keys outside `providers` that differ and take effect at once (`logging.level`, `config_reload.interval_s`).
     pub settings: Vec<&'static str>,
     /// Dotted keys that differ and take effect only after a restart (`server.port`).

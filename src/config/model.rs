@@ -12,13 +12,16 @@ use std::{
     time::Duration,
 };
 
-use super::{AuditSettings, CleanupSettings, DaemonSettings, LoggingSettings, TelemetrySettings};
+use super::{
+    AuditSettings, CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, LoggingSettings, TelemetrySettings,
+};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Providers with `enabled: true` and those with `enabled: false`; look at [`ProviderSpec::enabled`].
     pub providers: BTreeMap<ProviderName, Arc<ProviderSpec>>,
+    pub groups: BTreeMap<ProviderName, Arc<GroupSpec>>,
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
@@ -280,6 +283,7 @@ pub struct ServerSettings {
     pub host: String,
     pub port: u16,
     pub tool_prefix: ToolPrefix,
+    pub expose: ExposeSettings,
     pub protocol: Protocol,
     /// Further values of the Host header that are accepted, `name` or `name:port`.
     pub allowed_hosts: Vec<String>,
@@ -299,6 +303,7 @@ impl Default for ServerSettings {
             host: "127.0.0.1".into(),
             port: 8000,
             tool_prefix: ToolPrefix::Always,
+            expose: ExposeSettings::default(),
             protocol: Protocol::Auto,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -11,9 +11,10 @@ use super::{
     ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
     Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, audit, codes, dotenv,
+    ToolFilter, ToolPrefix, Volume, audit, codes, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
+    groups,
     load::{Load, home_help},
     raw::At,
     telemetry,
@@ -27,6 +28,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
     let providers = providers(load, file);
     Config {
         providers,
+        groups: groups::groups(load, file),
         reload: reload(file.section("config_reload").unwrap_or(&none)),
         server: {
             let mark = load.enter("server");
@@ -371,6 +373,7 @@ fn server(load: &mut Load<'_>, fields: &Fields) -> ServerSettings {
             Some("never") => ToolPrefix::Never,
             _ => ToolPrefix::Always,
         },
+        expose: expose::settings(load, fields),
         protocol: protocol(fields),
         allowed_hosts: sorted(texts(fields.list("allowed_hosts"))),
         allowed_origins: sorted(texts(fields.list("allowed_origins"))),

@@ -121,6 +121,9 @@ fn property(section: &Section, key: &Key, name: &str) -> Value {
         }
         shape => value(shape),
     };
+    if key.need.contains(&"") && matches!(key.shape, Shape::List { .. }) {
+        out["type"] = json!("array");
+    }
     let nullable_section = matches!(key.shape, Shape::Fields(_));
     if key.nullable || nullable_section {
         out = json!({"anyOf": [out, {"type": "null"}]});

@@ -95,7 +95,8 @@ fn both_spellings(load: &mut Load<'_>, key: &Key, entry: &Entry<'_>) {
 /// Whether the value says nothing although it is allowed to stand there.
 fn absent(key: &Key, node: &Node<'_>) -> bool {
     match (&key.shape, &node.kind) {
-        (Shape::List { .. } | Shape::FlagOrNames(_), Kind::List(items)) => items.is_empty(),
+        // An empty one that has to be filled is reported where it stands.
+        (Shape::List { filled: false, .. } | Shape::FlagOrNames(_), Kind::List(items)) => items.is_empty(),
         (Shape::List { .. }, _) => null(node),
         _ => false,
     }
@@ -171,6 +172,7 @@ fn missing(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&st
             Some("for example `command: [python, -m, my_server]`; for a server elsewhere add `mode: remote`".to_owned())
         }
         "providers" => Some("a gateway without providers is `providers: {}`".to_owned()),
+        "members" => Some("for example `members: [{id: a}, {id: b}]`".to_owned()),
         _ => None,
     };
     load.problem_of(key.name, codes::MISSING_KEY, there.map_or(at, |entry| entry.at), message, help);
@@ -209,13 +211,14 @@ fn shaped(load: &mut Load<'_>, shape: &'static Shape, node: &Node<'_>, owner: At
         (Shape::Map { keys, of, .. }, Kind::Map(entries)) => Value::Map(map(load, keys, of, entries)),
         (Shape::List { of, filled }, Kind::List(items)) => {
             if *filled && items.is_empty() {
-                let help = "leave the key out to allow all, or write what is allowed".to_owned();
-                load.problem(
-                    codes::NO_VALUE,
-                    Some(at),
-                    "the list is empty, which could mean all or nothing",
-                    Some(help),
-                );
+                let (message, help) = match of {
+                    Shape::Fields(_) => ("the list is empty", "name at least one"),
+                    _ => (
+                        "the list is empty, which could mean all or nothing",
+                        "leave the key out to allow all, or write what is allowed",
+                    ),
+                };
+                load.problem(codes::NO_VALUE, Some(at), message, Some(help.to_owned()));
                 return None;
             }
             Value::List(list(load, of, items))
@@ -267,6 +270,7 @@ fn map(load: &mut Load<'_>, keys: &'static Rule, of: &'static Shape, entries: &[
         }
         let item = if null(&entry.value) {
             let help = match of {
+                Shape::Fields(section) if section.id == "group" => "a group needs at least `members`",
                 Shape::Fields(_) => {
                     "a provider needs at least a `command`; take it out of service with `enabled: false`"
                 }

@@ -223,17 +223,22 @@ pub(super) fn globs(load: &mut Load<'_>, fields: &Fields, key: &str) -> Vec<Stri
     let mut out = Vec::new();
     for (index, item) in fields.list(key).iter().enumerate() {
         let Some((text, at)) = item.text() else { continue };
-        if text.text != "*"
-            && let Err(error) = globset::Glob::new(&text.text)
-        {
-            let inner = load.enter_item(index);
-            load.problem(codes::GLOB, Some(at), format!("not a valid pattern: {}", error.kind()), None);
-            load.leave(inner);
-        }
+        let inner = load.enter_item(index);
+        glob(load, text, at);
+        load.leave(inner);
         out.push(text.text.clone());
     }
     load.leave(mark);
     out
+}
+
+/// Refuses a pattern that does not compile.
+pub(super) fn glob(load: &mut Load<'_>, text: &Text, at: At) {
+    if text.text != "*"
+        && let Err(error) = globset::Glob::new(&text.text)
+    {
+        load.problem(codes::GLOB, Some(at), format!("not a valid pattern: {}", error.kind()), None);
+    }
 }
 
 /// The address to listen on.

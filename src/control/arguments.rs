@@ -51,6 +51,12 @@ pub struct One {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct OneGroup {
+    pub group: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     pub state_filter: Option<ProviderState>,
 }
@@ -88,6 +94,15 @@ impl Names {
 pub struct Search {
     pub query: String,
     pub limit: Option<u32>,
+    /// The input schemas too.
+    pub schemas: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tools {
+    pub provider: String,
+    pub tools: Option<Names>,
 }
 
 #[derive(Deserialize)]

@@ -131,6 +131,7 @@ impl Control {
         };
         match delivered {
             Ok((answer, _)) => Ended::of(&answer),
+            Err(DeliveryError::Group(error)) => Ended::failed(error.name(), &error.to_string(), error.details()),
             Err(DeliveryError::Call(error)) => Ended::failed(error.name(), &error.to_string(), error.details()),
             Err(error @ DeliveryError::Unknown { .. }) => Ended::failed("unknown", &error.to_string(), json!({})),
         }

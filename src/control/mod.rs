@@ -4,10 +4,12 @@
 
 mod arguments;
 mod batch;
+mod describe;
+mod groups;
 mod outcome;
 mod progress;
 mod providers;
-mod search;
+pub mod search;
 mod server_info;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -36,6 +38,7 @@ pub struct Control {
     telemetry: Arc<Telemetry>,
     about: Arc<About>,
     items: Vec<Item>,
+    library: Arc<search::Library>,
 }
 
 impl Control {
@@ -45,12 +48,12 @@ impl Control {
         telemetry: Arc<Telemetry>,
         about: Arc<About>,
     ) -> Arc<Self> {
-        Arc::new(Self { registry, reload, telemetry, about, items: items() })
+        Arc::new(Self { registry, reload, telemetry, about, items: items(), library: Default::default() })
     }
 
     /// `Ok(None)`: no such tool; `Err`: the arguments do not fit it.
     async fn answer(&self, name: &str, arguments: Arguments<'_>, caller: Caller) -> Result<Option<Outcome>, Outcome> {
-        if matches!(name, "hangar_status" | "hangar_server_info" | "hangar_health") {
+        if matches!(name, "hangar_status" | "hangar_server_info" | "hangar_health" | "hangar_group_list") {
             let NoArguments {} = arguments.read()?;
         }
         Ok(Some(match name {
@@ -59,7 +62,7 @@ impl Control {
             "hangar_details" => self.details(&arguments.read()?, &caller.client),
             "hangar_server_info" => self.server_info().await,
             "hangar_metrics" => self.metrics(&arguments.read()?),
-            "hangar_tools" => self.tools(&arguments.read()?, &caller.client).await,
+            "hangar_tools" => self.tools(arguments.read()?, &caller.client).await,
             "hangar_start" => {
                 let client = caller.client.clone();
                 self.start(&arguments.read()?, &client, Progress::wanted(&arguments, caller)).await
@@ -68,6 +71,8 @@ impl Control {
             "hangar_warm" => self.warm(arguments.read()?, &caller.client).await,
             "hangar_health" => self.health().await,
             "hangar_search_tools" => self.search(arguments.read()?, &caller.client).await,
+            "hangar_group_list" => self.group_list(),
+            "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
             "hangar_call" => self.call_batch(arguments.frame.id(), batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
@@ -98,7 +103,8 @@ impl Control {
     }
 
     fn metrics(&self, filter: &arguments::Metrics) -> Outcome {
-        let text = self.telemetry.metrics.render(&view::gauges(&self.registry.snapshot()));
+        let snapshot = self.registry.snapshot();
+        let text = self.telemetry.metrics.render(&view::gauges(&snapshot), &view::group_gauges(&snapshot));
         let wanted = filter.filter.as_deref().unwrap_or_default();
         let lines: Vec<_> = text.lines().filter(|line| line.contains(wanted)).collect();
         Outcome::ok(&json!({"format": "prometheus", "metrics": lines.join("\n")}))
@@ -138,6 +144,6 @@ mod tests {
     fn all_own_tools_together_are_cheap_to_list() {
         let total: usize = items().iter().map(|item| item.raw.len() + 1).sum();
         assert!(total < 8_000, "{total} bytes");
-        assert_eq!(items().len(), 13);
+        assert_eq!(items().len(), 15);
     }
 }

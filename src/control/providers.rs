@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Control,
-    arguments::{Filter, One, Warm},
+    arguments::{Filter, One, Tools, Warm},
+    describe,
     outcome::Outcome,
     progress::Progress,
 };
@@ -15,7 +16,6 @@ use crate::{
     provider::{CallError, Client, Provider},
     registry::view,
     telemetry::StopReason,
-    wire::shallow,
 };
 
 /// Log lines in `hangar_details`.
@@ -47,8 +47,11 @@ impl Control {
         }
     }
 
-    pub(super) async fn tools(&self, one: &One, client: &Arc<dyn Client>) -> Outcome {
-        let provider = match self.find(&one.provider) {
+    pub(super) async fn tools(&self, wanted: Tools, client: &Arc<dyn Client>) -> Outcome {
+        if let Some(group) = self.registry.group(&wanted.provider) {
+            return self.group_tools(&group, wanted.tools, client).await;
+        }
+        let provider = match self.find(&wanted.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
         };
@@ -64,14 +67,15 @@ impl Control {
                 json!({"provider": provider.name}),
             );
         };
-        let tools: Vec<&[u8]> =
-            catalogue.tools.iter().filter(|item| provider.offers(&item.key)).map(|item| &item.raw[..]).collect();
-        let name = shallow::quote(provider.name.as_str());
-        let parts = [b"{\"provider\":", name.as_slice(), b",\"tools\":[", &tools.join(&b","[..]), b"]}"];
-        Outcome::raw(parts.concat(), false)
+        let offered: Vec<_> = catalogue.tools.iter().filter(|item| provider.offers(&item.key)).collect();
+        let instructions = catalogue.hello.instructions.as_deref();
+        describe::describe(provider.name.as_str(), instructions, &offered, wanted.tools)
     }
 
     pub(super) async fn start(&self, one: &One, client: &Arc<dyn Client>, mut progress: Option<Progress>) -> Outcome {
+        if let Some(group) = self.registry.group(&one.provider) {
+            return self.group_start(&group, client).await;
+        }
         let whole = match self.find(&one.provider) {
             Ok(provider) => provider,
             Err(outcome) => return outcome,
@@ -168,6 +172,10 @@ impl Control {
     pub(super) fn find(&self, name: &str) -> Result<Arc<Provider>, Outcome> {
         self.registry.provider(name).ok_or_else(|| {
             let help = self.registry.closest_provider(name).map(|name| format!("; did you mean \"{name}\"?"));
+            let help = match self.registry.group(name) {
+                Some(_) => Some("; it is a group, see hangar_group_list".to_owned()),
+                None => help,
+            };
             let message = format!("there is no provider \"{name}\"{}", help.unwrap_or_default());
             let known: Vec<_> = self.registry.snapshot().providers.keys().map(ToString::to_string).collect();
             Outcome::error("unknown_provider", message, json!({"provider": name, "known": known}))

@@ -1,13 +1,18 @@
-//! From a name to an answer: route, lease, forward. A provider that is retired in between is looked up again.
+//! From a name to an answer: route, lease, forward. A provider that is retired in between is looked up again, and of a group
+//! another member is taken as long as nothing was sent.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{DeliveryError, Registry, Route, names};
+use super::{
+    DeliveryError, Registry, Route,
+    groups::{Errand, Seat, wrapped},
+    names,
+};
 use crate::{
-    config::ToolPrefix,
+    config::{Expose, ToolPrefix},
     provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
@@ -28,7 +33,7 @@ const TASKS: &str = "tasks/";
 pub enum Address<'a> {
     /// A name as clients see it.
     Listed(Listing, &'a str),
-    /// A provider by its name and a tool by the upstream's own.
+    /// A provider, or group, by its name and a tool by the upstream's own.
     Tool { provider: &'a str, tool: &'a str },
     /// A provider by its name, for a method that is not about what it lists; `name`: what is named, as the upstream calls it.
     At { provider: &'a str, name: &'a str },
@@ -50,47 +55,58 @@ impl Registry {
     pub async fn deliver(&self, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
         let began = Instant::now();
         let mut lookups = LOOKUPS;
+        let mut errand = Errand::default();
         loop {
-            lookups -= 1;
             let mut route = self.route(delivery.to, &delivery.caller.client).await?;
+            let seat = self.seat(&mut route, delivery.frame, &mut errand)?;
             // Held as long as the call is.
-            let _instance = match route.provider.instance(&delivery.caller.client) {
-                Ok(instance) => {
-                    route.provider = instance.provider.clone();
-                    instance
-                }
-                Err(CallError::Retired { .. }) if lookups > 0 => continue,
-                Err(error) => {
-                    self.account(&delivery, &route, error.outcome(), began);
-                    return Err(error.into());
-                }
-            };
+            let instance = route.provider.instance(&delivery.caller.client);
+            if let Ok(instance) = &instance {
+                route.provider = instance.provider.clone();
+            }
             let mut unfinished = Unfinished { registry: self, delivery: &delivery, route: &route, began, over: false };
-            let outcome = self.attempt(&delivery, &route).await;
+            let outcome = match &instance {
+                Ok(_) => self.attempt(&delivery, &route, seat.as_ref()).await,
+                Err(error) => Err((error.clone(), false)),
+            };
             unfinished.over = true;
             drop(unfinished);
-            match outcome {
-                // Nothing was sent: the name may lead somewhere else by now.
-                Err((CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. }, false))
-                    if lookups > 0 => {}
-                // It died a moment ago; not a byte was sent.
-                Err((CallError::Transport { error: TransportError::Closed, .. }, false)) if lookups > 0 => {
-                    route.provider.closed_is_seen().await;
-                }
+            let (error, sent) = match outcome {
                 Ok(answer) => {
                     self.account(&delivery, &route, answer_outcome(&answer), began);
+                    let Some(seat) = seat else { return Ok((answer, route)) };
+                    let answer = wrapped(answer, seat.member());
+                    errand.answered(seat);
                     return Ok((answer, route));
                 }
-                Err((error, _)) => {
+                Err(failed) => failed,
+            };
+            if errand.failed(seat, &error, !sent, delivery.timeout.is_some()) {
+                continue;
+            }
+            match error {
+                // Nothing was sent: the name may lead somewhere else by now.
+                CallError::Retired { .. } | CallError::Cut { .. } | CallError::Gone { .. } if !sent && lookups > 1 => {}
+                // It died a moment ago; not a byte was sent.
+                CallError::Transport { error: TransportError::Closed, .. } if !sent && lookups > 1 => {
+                    route.provider.closed_is_seen().await;
+                }
+                error => {
                     self.account(&delivery, &route, error.outcome(), began);
                     return Err(error.into());
                 }
             }
+            lookups -= 1;
         }
     }
 
     /// The `bool` of an error: something was sent.
-    async fn attempt(&self, delivery: &Delivery<'_>, route: &Route) -> Result<Frame, (CallError, bool)> {
+    async fn attempt(
+        &self,
+        delivery: &Delivery<'_>,
+        route: &Route,
+        seat: Option<&Seat>,
+    ) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
         let lease = match delivery.frame.method().starts_with(TASKS) {
             true => route.provider.lease_beside().await,
@@ -110,6 +126,12 @@ impl Registry {
         let mut edits = Splice::new();
         if let Some(place) = delivery.name_place {
             edits.replace(place, shallow::quote(name));
+        }
+        if let Some(seat) = seat {
+            seat.leased(&route.provider);
+            for (place, with) in &seat.edits {
+                edits.replace(*place, with);
+            }
         }
         let marks = if lease.upstream.wants_marks() { route.marks(frame) } else { Vec::new() };
         let outgoing = Outgoing { frame, edits, caller: delivery.caller.clone(), name, marks: &marks };
@@ -142,7 +164,7 @@ impl Registry {
             Address::Tool { provider, tool } => return self.tool_of(provider, tool),
             Address::At { provider, name } => {
                 let found = self.provider(provider).ok_or_else(|| self.no_provider(provider))?;
-                return Ok(Route { provider: found, name: name.into() });
+                return Ok(Route { provider: found, name: name.into(), group: None });
             }
             Address::Listed(listing, name) => (listing, name),
         };
@@ -161,7 +183,12 @@ impl Registry {
             && let Some(provider) = self.provider(provider)
             && (listing != Listing::Tools || provider.offers(own))
         {
-            return Ok(Route { provider, name: own.into() });
+            return Ok(Route { provider, name: own.into(), group: None });
+        }
+        if let (Listing::Tools, Some((owner, own))) = (listing, split)
+            && let Some(group) = self.group(owner)
+        {
+            return self.group_route(group, own);
         }
         let snapshot = self.snapshot();
         let may_be_plain = snapshot.config.server.tool_prefix == ToolPrefix::Never || listing == Listing::Resources;
@@ -181,7 +208,16 @@ impl Registry {
         if !matches!(listing, Listing::Tools | Listing::Prompts) || name.chars().count() < names::MAX_NAME {
             return None;
         }
-        let provider = self.provider(names::split(name)?.0).filter(|provider| provider.catalogue().is_none())?;
+        let owner = names::split(name)?.0;
+        if let Some(group) = self.group(owner) {
+            let snapshot = self.snapshot();
+            if group.providers(&snapshot.providers).all(|member| member.catalogue().is_some()) {
+                return None;
+            }
+            self.learn_catalogues(client, snapshot.config.server.list_timeout).await;
+            return self.index_for(&**client).route(listing, name).cloned();
+        }
+        let provider = self.provider(owner).filter(|provider| provider.catalogue().is_none())?;
         // One that does not start says so to the call itself.
         let _ = provider.be_ready_for(client).await;
         self.index_for(&**client).route(listing, name).cloned()
@@ -189,12 +225,15 @@ impl Registry {
 
     fn tool_of(&self, provider: &str, tool: &str) -> Result<Route, DeliveryError> {
         match self.provider(provider) {
-            Some(found) if found.offers(tool) => Ok(Route { provider: found, name: tool.into() }),
+            Some(found) if found.offers(tool) => Ok(Route { provider: found, name: tool.into(), group: None }),
             Some(_) => {
                 let name = format!("{provider}{}{tool}", names::SEPARATOR);
                 Err(DeliveryError::Unknown { kind: Listing::Tools.noun(), name, help: None })
             }
-            None => Err(self.no_provider(provider)),
+            None => match self.group(provider) {
+                Some(group) => self.group_route(group, tool),
+                None => Err(self.no_provider(provider)),
+            },
         }
     }
 
@@ -219,7 +258,7 @@ impl Registry {
         let provider = only(&|c| c.resources.iter().any(|item| item.key == name))
             .or_else(|| only(&|c| c.templates.iter().any(|item| names::expands(&item.key, name))))
             .or_else(|| only(&|c| c.hello.has(&["resources"])))?;
-        Some(Route { provider, name: name.into() })
+        Some(Route { provider, name: name.into(), group: None })
     }
 
     /// What `provider` itself calls the resource that clients know as `uri`; `None`: it is another provider's.
@@ -238,7 +277,8 @@ impl Registry {
     fn unknown(&self, listing: Listing, name: &str) -> DeliveryError {
         let index = self.index();
         let own = self.own_tools().map(|own| own.items()).filter(|_| listing == Listing::Tools).unwrap_or_default();
-        let own = own.iter().map(|item| &*item.key).filter(|own| self.own_tool(own).is_some());
+        let exposures = self.exposures();
+        let own = own.iter().map(|item| &*item.key).filter(|own| exposures.offers(own, Expose::Direct));
         let known = index.list(listing).routes.keys().map(|known| &**known).chain(own);
         let rated = known.map(|known| (strsim::jaro_winkler(known, name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.85);

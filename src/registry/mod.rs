@@ -4,7 +4,9 @@
 
 mod capabilities;
 mod delivery;
+mod exposure;
 mod freshness;
+pub mod groups;
 mod index;
 pub mod names;
 mod own;
@@ -21,13 +23,15 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use delivery::{Address, Delivery, answer_outcome};
+pub use exposure::{Exposures, TRIO};
 pub use freshness::Freshness;
+pub use groups::{Group, NoMember};
 pub use index::{Collision, Index, Merged, Route};
 pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Client, Globs, Ground, Item, Provider, ProviderState, Slots},
+    provider::{CallError, CatalogueNews, Client, Ground, Item, Provider, ProviderState, Slots},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -37,11 +41,13 @@ pub struct Snapshot {
     pub sha256: String,
     pub config: Arc<Config>,
     pub providers: BTreeMap<ProviderName, Arc<Provider>>,
+    pub groups: BTreeMap<ProviderName, Arc<Group>>,
 }
 
 pub struct Registry {
     current: ArcSwap<Snapshot>,
     index: ArcSwap<Index>,
+    exposures: ArcSwap<Exposures>,
     made: Mutex<VecDeque<per_client::Made>>,
     pub slots: Slots,
     pub ground: Arc<Ground>,
@@ -58,12 +64,19 @@ pub struct Missing {
 impl Registry {
     /// The empty gateway, generation 0.
     pub fn new(ground: Arc<Ground>) -> Arc<Self> {
-        let empty =
-            Snapshot { generation: 0, sha256: String::new(), config: Arc::default(), providers: BTreeMap::new() };
+        let empty = Snapshot {
+            generation: 0,
+            sha256: String::new(),
+            config: Arc::default(),
+            providers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
         let index = Index::build(&empty, CatalogueNews::default(), &[], Provider::catalogue);
+        let exposures = Exposures::of(&empty);
         Arc::new(Self {
             current: ArcSwap::from_pointee(empty),
             index: ArcSwap::from_pointee(index),
+            exposures: ArcSwap::from_pointee(exposures),
             made: Mutex::default(),
             slots: Slots::default(),
             ground,
@@ -89,6 +102,10 @@ impl Registry {
         self.current.load().providers.get(name).cloned()
     }
 
+    pub fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.current.load().groups.get(name).cloned()
+    }
+
     /// The one provider that there is. `None`: there is none, or there are several.
     pub fn only_provider(&self) -> Option<Arc<Provider>> {
         let snapshot = self.current.load();
@@ -99,13 +116,6 @@ impl Registry {
     /// Puts `next` in force: one store. Only the reloader calls it.
     pub fn commit(&self, next: Snapshot) {
         self.current.store(Arc::new(next));
-    }
-
-    /// Whether `name` is one of the gateway's own tools, and one that `server.control_tools` lets through.
-    pub fn own_tool(&self, name: &str) -> Option<&Arc<dyn OwnTools>> {
-        let own = self.own_tools.get()?;
-        let known = own.items().iter().any(|item| item.key == name);
-        (known && Globs::new(&self.current.load().config.server.control_tools).is_match(name)).then_some(own)
     }
 
     /// What all upstreams are to log from now on: those that live now, and those that start later.
@@ -140,11 +150,11 @@ impl Registry {
         fresh
     }
 
-    /// The gateway's own tools that are offered.
+    /// The gateway's own tools that any client is offered.
     fn own_items(&self, snapshot: &Snapshot) -> Vec<Item> {
-        let allow = Globs::new(&snapshot.config.server.control_tools);
+        let exposures = Exposures::of(snapshot);
         let own = self.own_tools.get().map(|own| own.items()).unwrap_or_default();
-        own.iter().filter(|item| allow.is_match(&item.key)).cloned().collect()
+        own.iter().filter(|item| exposures.reserves(&item.key)).cloned().collect()
     }
 
     /// Starts every provider whose catalogue is not known, for `client`, and waits for all of them, for `within` at most: one
@@ -177,10 +187,14 @@ impl Registry {
         missing.collect()
     }
 
-    /// For errors about a name that is not there: the closest provider name.
+    /// For errors about a name that is not there: the closest name of a provider or group.
     pub fn closest_provider(&self, name: &str) -> Option<ProviderName> {
         let snapshot = self.current.load();
-        let rated = snapshot.providers.keys().map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
+        let rated = snapshot
+            .providers
+            .keys()
+            .chain(snapshot.groups.keys())
+            .map(|known| (strsim::jaro_winkler(known.as_str(), name), known));
         let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (best.0 > 0.8).then(|| best.1.clone())
     }
@@ -193,4 +207,6 @@ pub enum DeliveryError {
     Unknown { kind: &'static str, name: String, help: Option<String> },
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Group(#[from] NoMember),
 }

@@ -7,6 +7,7 @@ use super::{Registry, Snapshot};
 use crate::{
     config::{self, ContainerUser, Launch, ProviderSpec, Sharing, Volume},
     provider::{Provider, ProviderState},
+    telemetry::GroupGauge,
     transport::Pull,
 };
 
@@ -228,6 +229,11 @@ fn origin(endpoint: &str) -> String {
     }
 }
 
+/// Members of each group by their health.
+pub fn group_gauges(snapshot: &Snapshot) -> Vec<GroupGauge> {
+    snapshot.groups.values().map(|group| (group.name.to_string(), group.by_health(&snapshot.providers))).collect()
+}
+
 /// Counts by state, and what is in force.
 pub fn overview(snapshot: &Snapshot) -> Value {
     let mut states = serde_json::Map::new();
@@ -239,6 +245,7 @@ pub fn overview(snapshot: &Snapshot) -> Value {
         "generation": snapshot.generation,
         "config_sha256": snapshot.sha256,
         "providers": {"total": snapshot.providers.len(), "by_state": states},
+        "groups": snapshot.groups.len(),
     })
 }
 
@@ -250,6 +257,13 @@ pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
         if matches!(status.state, ProviderState::Degraded | ProviderState::Dead) || status.consecutive_failures > 0 {
             let cause = status.last_failure.map(|failure| failure.cause);
             reasons.push(json!({"provider": provider.name, "state": status.state, "cause": cause}));
+        }
+    }
+    for group in snapshot.groups.values() {
+        let view = group.view(&snapshot.providers);
+        if view["state"] == "unavailable" {
+            let cause = format!("{} of {} members are healthy", view["healthy"], group.spec.members.len());
+            reasons.push(json!({"group": group.name, "state": view["state"], "cause": cause}));
         }
     }
     (reasons.is_empty(), reasons)

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    config::{ConfigDiff, Loaded, ProviderName},
+    config::{ConfigDiff, GroupSpec, Loaded, ProviderName},
     provider::Provider,
-    registry::{Registry, Snapshot},
+    registry::{Group, Registry, Snapshot},
     telemetry::StopReason,
 };
 
@@ -41,8 +41,19 @@ pub fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigD
         providers.insert(name.clone(), provider);
     }
     let retire = retired(now, &providers, |name| loaded.config.providers.contains_key(name));
+    let groups = groups(registry, now, loaded);
     let config = Arc::new(loaded.config.clone());
-    Plan { next: Snapshot { generation, sha256: loaded.sha256.clone(), config, providers }, retire, fresh }
+    Plan { next: Snapshot { generation, sha256: loaded.sha256.clone(), config, providers, groups }, retire, fresh }
+}
+
+/// Unchanged ones are carried over, with what they have counted and learned.
+fn groups(registry: &Registry, now: &Snapshot, loaded: &Loaded) -> BTreeMap<ProviderName, Arc<Group>> {
+    let one = |(name, spec): (&ProviderName, &Arc<GroupSpec>)| {
+        let same = now.groups.get(name).filter(|group| group.spec == *spec).cloned();
+        let telemetry = || registry.ground.telemetry.clone();
+        (name.clone(), same.unwrap_or_else(|| Group::new(name.clone(), spec.clone(), telemetry())))
+    };
+    loaded.config.groups.iter().map(one).collect()
 }
 
 /// Every provider of `now` that is not, as the same object, among `next`.

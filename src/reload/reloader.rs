@@ -349,6 +349,9 @@ impl Shared {
                 providers_removed: report.providers_removed.clone(),
                 providers_updated: report.providers_updated.clone(),
                 unchanged: report.providers_unchanged.len(),
+                groups_added: report.groups_added.clone(),
+                groups_removed: report.groups_removed.clone(),
+                groups_updated: report.groups_updated.clone(),
                 duration,
             },
             Err(error) => Event::ConfigurationReloadFailed {

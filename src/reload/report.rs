@@ -43,7 +43,7 @@ pub struct ReloadReport {
     pub groups_added: Vec<String>,
     pub groups_removed: Vec<String>,
     pub groups_updated: Vec<String>,
-    /// Top-level keys of each updated provider.
+    /// Top-level keys of each updated provider and group.
     pub changed_fields: BTreeMap<String, Vec<&'static str>>,
     /// Providers whose old instance ends in the background.
     pub draining: Vec<String>,
@@ -98,6 +98,7 @@ impl ReloadReport {
     /// Without `draining`, warnings, the `.env` file and the run's own figures.
     pub(super) fn of(diff: &ConfigDiff, requested_by: Trigger) -> Self {
         let names = |list: &[crate::config::ProviderName]| list.iter().map(ToString::to_string).collect();
+        let updated = diff.updated.iter().chain(&diff.groups_updated);
         Self {
             status: "success",
             providers_added: names(&diff.added),
@@ -105,10 +106,10 @@ impl ReloadReport {
             providers_updated: diff.updated.iter().map(|(name, _)| name.to_string()).collect(),
             providers_unchanged: names(&diff.unchanged),
             duration_ms: 0.0,
-            groups_added: Vec::new(),
-            groups_removed: Vec::new(),
-            groups_updated: Vec::new(),
-            changed_fields: diff.updated.iter().map(|(name, keys)| (name.to_string(), keys.clone())).collect(),
+            groups_added: names(&diff.groups_added),
+            groups_removed: names(&diff.groups_removed),
+            groups_updated: diff.groups_updated.iter().map(|(name, _)| name.to_string()).collect(),
+            changed_fields: updated.map(|(name, keys)| (name.to_string(), keys.clone())).collect(),
             draining: Vec::new(),
             settings_updated: diff.settings.clone(),
             restart_required: diff.restart_required.clone(),
@@ -123,6 +124,8 @@ impl ReloadReport {
 
     /// Whether a commit of it changes anything.
     pub fn changes_something(&self) -> bool {
-        !(self.providers_added.is_empty() && self.providers_removed.is_empty() && self.providers_updated.is_empty())
+        let providers = [&self.providers_added, &self.providers_removed, &self.providers_updated];
+        let groups = [&self.groups_added, &self.groups_removed, &self.groups_updated];
+        !providers.into_iter().chain(groups).all(Vec::is_empty)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Session, Sessions, lists, modern,
+    Session, Sessions, instructions, lists, modern,
     session::{LEVELS, MAX_SUBSCRIPTIONS},
     tasks, wishes,
 };
@@ -104,10 +104,12 @@ impl Gateway {
         if !session.greet(version, frame) {
             return Err(Refusal::new(code::INVALID_REQUEST, "\"initialize\" was sent before in this session"));
         }
+        // What it lists from now on; so it is told of the first change of the way already.
+        session.tools_exposed(self.registry.exposures().for_client(session.name()));
         let result = json!({
             "protocolVersion": version,
             "serverInfo": server_info(),
-            "instructions": lists::instructions(&self.registry),
+            "instructions": instructions::of(&self.registry, session.name()),
         });
         Ok(wire::result(frame.id(), &self.with_capabilities(&result, Era::Legacy)))
     }
@@ -129,7 +131,7 @@ impl Gateway {
     pub(super) async fn call_tool(&self, frame: &Frame, caller: Caller) -> Answer {
         let name = self.string(frame, &["name"])?;
         let arguments = self.place(frame, &["arguments"])?;
-        if let Some(own) = self.registry.own_tool(&name.text) {
+        if let Some(own) = self.registry.own_tool(&name.text, &*caller.client) {
             return self.call_own(own, &name.text, frame, arguments, caller).await;
         }
         self.deliver(frame, Address::Listed(Listing::Tools, &name.text), name.place, caller).await
@@ -329,6 +331,9 @@ impl Refusal {
                 Self { code: code::RESOURCE_NOT_FOUND, message, data: Some(json!({"uri": uri})) }
             }
             DeliveryError::Unknown { .. } => Self::new(code::INVALID_PARAMS, message),
+            DeliveryError::Group(group) => {
+                Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(group.details()) }
+            }
             DeliveryError::Call(call @ CallError::MissingCapability { .. }) => {
                 Self { code: modern::code::MISSING_CAPABILITY, message, data: Some(call.details()) }
             }

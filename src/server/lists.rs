@@ -7,15 +7,16 @@ use tokio::sync::mpsc;
 
 use super::{Session, Sessions, dispatch::listed_uris, wishes};
 use crate::{
+    config::Expose,
     provider::{Audience, CatalogueNews, Client, Era, HomeKind, InstanceNews, ListKind, Listing, ResourceUpdate},
-    registry::{Freshness, Registry},
+    registry::{Exposures, Freshness, Registry},
     wire::{self, Splice, shallow},
 };
 
 /// Changes that come within this time are told once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Of the providers' instructions, together.
-const MAX_INSTRUCTIONS: usize = 8 * 1024;
+/// The list whose form depends on the client.
+const TOOLS: usize = 0;
 
 /// What providers have to tell the server.
 pub struct News {
@@ -32,6 +33,17 @@ impl News {
 
 /// The result of a list request, raw JSON. Waits for providers that were never seen, for `server.list_timeout_s` at most.
 pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: Listing) -> Vec<u8> {
+    if listing == Listing::Tools {
+        let expose = registry.exposures().for_client(session.name());
+        // Ahead of the look at it: a change from here on is told.
+        session.tools_exposed(expose);
+        if expose == Expose::Search {
+            let index = registry.index();
+            session.has_own_list(ListKind::of(listing));
+            session.listed(TOOLS, index.news.tools, index.news.learned);
+            return [b"{\"tools\":", &registry.tools_array(&index, expose)[..], b"}"].concat();
+        }
+    }
     let within = registry.snapshot().config.server.list_timeout;
     let client = session.clone() as Arc<dyn Client>;
     for missing in registry.learn_catalogues(&client, within).await {
@@ -44,35 +56,21 @@ pub(super) async fn list(registry: &Registry, session: &Arc<Session>, listing: L
     let kind = kind_of(listing);
     session.listed(kind, counts(index.news)[kind], index.news.learned);
     let field = shallow::quote(listing.field());
+    let exposures = registry.exposures();
+    let array = match listing {
+        Listing::Tools => registry.tools_array(&index, exposures.for_client(session.name())),
+        _ => index.list(listing).array.clone(),
+    };
     let hints = match session.era() {
         Era::Legacy => String::new(),
         Era::Modern => {
             let Freshness { ttl, public } = registry.freshness(&**session, listing);
+            let public = public && (listing != Listing::Tools || exposures.same_for_all());
             let scope = if public { "public" } else { "private" };
             format!(r#","ttlMs":{},"cacheScope":"{scope}""#, ttl.as_millis())
         }
     };
-    [b"{", field.as_slice(), b":", &index.list(listing).array, hints.as_bytes(), b"}"].concat()
-}
-
-/// What the gateway says about itself and its providers in the handshake.
-pub(super) fn instructions(registry: &Registry) -> String {
-    let snapshot = registry.snapshot();
-    let mut text = String::from(
-        "hangar is a gateway to several MCP servers (\"providers\"). Their tools are listed as <provider>__<tool>; the \
-         hangar_* tools look after the gateway itself. A tool that is not listed can be found with hangar_search_tools and \
-         called with hangar_call.",
-    );
-    for provider in snapshot.providers.values() {
-        let Some(own) = provider.catalogue().and_then(|catalogue| catalogue.hello.instructions.clone()) else {
-            continue;
-        };
-        if text.len() + own.len() > MAX_INSTRUCTIONS {
-            continue;
-        }
-        text += &format!("\n\n## {}\n{}", provider.name, own);
-    }
-    text
+    [b"{", field.as_slice(), b":", &array, hints.as_bytes(), b"}"].concat()
 }
 
 /// Runs as long as the gateway: sends `list_changed` and resource updates to the sessions concerned.
@@ -90,7 +88,8 @@ pub async fn keep_clients_informed(
                 }
                 tokio::time::sleep(DEBOUNCE).await;
                 let now = *news.borrow_and_update();
-                sessions.each(|session| tell(session, now));
+                let exposures = registry.exposures();
+                sessions.each(|session| tell(session, now, &exposures));
             }
             Some(update) = updates.recv() => pass_on(&registry, &sessions, &update),
             Some(news) = instances.recv() => match news {
@@ -111,16 +110,24 @@ pub async fn keep_clients_informed(
 }
 
 /// A client is told of each list that it has not fetched since it changed.
-fn tell(session: &Session, now: CatalogueNews) {
+fn tell(session: &Session, now: CatalogueNews, exposures: &Exposures) {
     if session.greeting().is_none() {
         return;
     }
+    let expose = exposures.for_client(session.name());
     for (kind, (count, name)) in counts(now).into_iter().zip(["tools", "prompts", "resources"]).enumerate() {
-        if session.wants_list(kind) && session.lacks(kind, count, now.learned) {
+        let lacks = match kind {
+            TOOLS => session.lacks_tools(count, now.learned, expose),
+            _ => session.lacks(kind, count, now.learned),
+        };
+        if lacks && session.wants_list(kind) {
             let method = format!("notifications/{name}/list_changed");
             // Without a stream it stays untold, and is told when one opens.
             if session.push(wire::notification(&method, b"")) {
                 session.told(kind, count);
+                if kind == TOOLS {
+                    session.tools_exposed(expose);
+                }
             }
         }
     }
@@ -129,7 +136,8 @@ fn tell(session: &Session, now: CatalogueNews) {
 /// What a client missed while it had no stream.
 pub(super) fn catch_up(registry: &Registry, session: &Session) {
     session.tell_own_lists();
-    tell(session, *registry.ground.catalogue_news.borrow());
+    let now = *registry.ground.catalogue_news.borrow();
+    tell(session, now, &registry.exposures());
 }
 
 fn pass_on(registry: &Registry, sessions: &Sessions, update: &ResourceUpdate) {
@@ -175,7 +183,7 @@ pub(super) fn hears(session: &Session, audience: Audience) -> bool {
 
 fn kind_of(listing: Listing) -> usize {
     match listing {
-        Listing::Tools => 0,
+        Listing::Tools => TOOLS,
         Listing::Prompts => 1,
         Listing::Resources | Listing::Templates => 2,
     }

@@ -18,9 +18,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     declared::{declared, features},
+    exposed::{Exposed, LastExposed},
     modern::{self, Listen},
 };
 use crate::{
+    config::Expose,
     provider::{Asker, CatalogueNews, ClientId, Era, Home, HomeKind, LATEST_LEGACY, LEGACY_VERSIONS, ListKind},
     wire::{self, Frame, Span, Splice, shallow},
 };
@@ -38,6 +40,8 @@ pub struct SessionRecord {
     subscriptions: Vec<String>,
     #[serde(default)]
     tag: u64,
+    #[serde(default)]
+    exposed: Exposed,
 }
 
 /// More than any count: who will list anyway needs not be told that a provider has come to know its catalogue.
@@ -70,6 +74,8 @@ pub struct Session {
     told: [AtomicU64; 3],
     /// How many first catalogues there were when it last listed; [`NOT_LISTED`]: it has not since it was told.
     listed: [AtomicU64; 3],
+    /// How tools were offered when it last listed them, or was told to.
+    exposed: LastExposed,
     inner: Mutex<Inner>,
     /// Lists of its own that are others now, and that it has not been told of: one bit each.
     own_lists: AtomicU8,
@@ -127,6 +133,7 @@ impl Session {
             log_level: AtomicU8::new(ANY_LEVEL),
             told: [now.tools, now.prompts, now.resources].map(AtomicU64::new),
             listed: [NOT_LISTED; 3].map(AtomicU64::new),
+            exposed: LastExposed::default(),
             inner: Mutex::default(),
             own_lists: AtomicU8::new(0),
             home: OnceLock::new(),
@@ -154,12 +161,16 @@ impl Session {
         session
     }
 
-    /// A modern client that listens.
-    pub(super) fn listening(now: CatalogueNews, listen: Listen) -> Arc<Self> {
+    /// A modern client that listens: one of this name, which lists in other requests.
+    pub(super) fn listening(now: CatalogueNews, listen: Listen, name: &str, expose: Expose) -> Arc<Self> {
         let mut session = Self::of_request(b"{}", Span { start: 0, end: 2 }, None, None);
         if let Some(session) = Arc::get_mut(&mut session) {
             session.told = [now.tools, now.prompts, now.resources].map(AtomicU64::new);
             session.listen = Some(listen);
+            if let Some(greeting) = session.greeting.get_mut() {
+                greeting.client_name = name.into();
+            }
+            session.exposed.set(expose);
         }
         session
     }
@@ -194,6 +205,7 @@ impl Session {
             declared: String::from_utf8_lossy(&greeting.declared).into_owned(),
             log_level: self.log_level.load(Ordering::Relaxed),
             subscriptions: self.subscriptions().into_iter().map(String::from).collect(),
+            exposed: self.exposed.get(),
             tag: self.tag,
         })
     }
@@ -209,6 +221,7 @@ impl Session {
             declared,
             log_level,
             subscriptions,
+            exposed,
             tag,
         } = record;
         if let (Some(session), 1..) = (Arc::get_mut(&mut session), tag) {
@@ -225,6 +238,7 @@ impl Session {
             declared: declared.into_bytes().into_boxed_slice(),
         });
         session.log_level.store(log_level, Ordering::Relaxed);
+        session.exposed.resume(exposed);
         session.inner().subscriptions.extend(subscriptions.into_iter().map(String::into_boxed_str));
         session
     }
@@ -350,7 +364,10 @@ impl Session {
     /// Tells, as far as there is a stream, which lists of its own have changed.
     pub fn tell_own_lists(&self) {
         for (number, kind) in ListKind::ALL.into_iter().enumerate() {
-            if self.own_lists.load(Ordering::Relaxed) & kind as u8 == 0 || !self.wants_list(number) {
+            let other = self.own_lists.load(Ordering::Relaxed) & kind as u8 != 0;
+            // Tools that it lists in another way are not told of.
+            let unlisted = kind == ListKind::Tools && self.exposed.get() == Exposed::Search;
+            if !other || unlisted || !self.wants_list(number) {
                 continue;
             }
             let name = ["tools", "prompts", "resources"].get(number).copied().unwrap_or_default();
@@ -410,6 +427,20 @@ impl Session {
     pub fn lacks(&self, kind: usize, news: u64, learned: u64) -> bool {
         let less = |counts: &[AtomicU64; 3], than| counts.get(kind).is_some_and(|n| n.load(Ordering::Relaxed) < than);
         less(&self.told, news) || less(&self.listed, learned)
+    }
+
+    /// It has just been given its tools in this way, or told to fetch them.
+    pub(super) fn tools_exposed(&self, expose: Expose) {
+        self.exposed.set(expose);
+    }
+
+    /// Whether its tools are others now than what it has, or was told of. What is listed in `search` mode never changes; the
+    /// mode may.
+    pub(super) fn lacks_tools(&self, news: u64, learned: u64, expose: Expose) -> bool {
+        match self.exposed.get().as_expose() {
+            Some(last) if last != expose => true,
+            _ => expose != Expose::Search && self.lacks(0, news, learned),
+        }
     }
 
     /// Forgets everything that is in flight.

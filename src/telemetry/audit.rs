@@ -63,6 +63,9 @@ pub struct CallRecord<'a> {
     pub client: String,
     /// `None`: the gateway itself, or nobody.
     pub provider: Option<String>,
+    /// The call was for whichever of its members had it: `provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     pub method: String,
     /// What is called, by the provider's own name: a tool, a prompt, a resource.
     pub tool: Option<String>,

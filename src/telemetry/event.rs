@@ -50,6 +50,9 @@ pub enum Event {
         providers_removed: Vec<String>,
         providers_updated: Vec<String>,
         unchanged: usize,
+        groups_added: Vec<String>,
+        groups_removed: Vec<String>,
+        groups_updated: Vec<String>,
         #[serde(rename = "duration_ms", serialize_with = "millis")]
         duration: Duration,
     },
@@ -95,6 +98,13 @@ pub enum Event {
         tools: usize,
         prompts: usize,
         resources: usize,
+    },
+    /// A member is out of turn, is tried, or is back; without a member: the group as a whole.
+    GroupBreakerChanged {
+        group: String,
+        member: Option<String>,
+        from: &'static str,
+        to: &'static str,
     },
 }
 
@@ -165,12 +175,26 @@ impl Event {
             Self::CatalogueChanged { provider, tools, prompts, resources } => {
                 tracing::info!(provider, tools, prompts, resources, "catalogue_changed");
             }
+            Self::GroupBreakerChanged { group, member, from, to } if *to == "closed" => {
+                tracing::info!(group, member, from, to, "group_breaker_changed");
+            }
+            Self::GroupBreakerChanged { group, member, from, to } => {
+                tracing::warn!(group, member, from, to, "group_breaker_changed");
+            }
         }
     }
 
     fn log_providers(&self) {
-        let Self::ConfigurationReloaded { providers_added, providers_removed, providers_updated, requested_by, .. } =
-            self
+        let Self::ConfigurationReloaded {
+            providers_added,
+            providers_removed,
+            providers_updated,
+            groups_added,
+            groups_removed,
+            groups_updated,
+            requested_by,
+            ..
+        } = self
         else {
             return;
         };
@@ -185,6 +209,15 @@ impl Event {
         }
         for provider in providers_removed {
             tracing::info!(provider, "provider_removed");
+        }
+        for group in groups_added {
+            tracing::info!(group, "group_added");
+        }
+        for group in groups_updated {
+            tracing::info!(group, "group_updated");
+        }
+        for group in groups_removed {
+            tracing::info!(group, "group_removed");
         }
     }
 }

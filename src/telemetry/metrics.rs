@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Event, build};
+use super::{Event, GroupGauge, GroupMetrics, build};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub struct Metrics {
     in_flight: Family<Labels<1>, Gauge>,
     drain_seconds: Histogram,
     drain_timeouts: Counter,
+    pub groups: GroupMetrics,
     pub(super) audit: AuditCounters,
     pub sessions: Gauge,
     /// Clients on the connect socket.
@@ -109,6 +110,7 @@ impl Default for Metrics {
             in_flight: Family::default(),
             drain_seconds: fine(),
             drain_timeouts: Counter::default(),
+            groups: GroupMetrics::default(),
             audit: AuditCounters::default(),
             sessions: Gauge::default(),
             connect_clients: Gauge::default(),
@@ -144,6 +146,7 @@ impl Metrics {
         let help = "Time that a retired provider waited for its calls in flight";
         r.register_with_unit("drain_duration", help, Unit::Seconds, self.drain_seconds.clone());
         r.register("drain_timeouts", "Drains that ended with calls still in flight", self.drain_timeouts.clone());
+        self.groups.register(r);
         r.register("audit_records", "Lines written to the audit file", self.audit.written.clone());
         let help = "Lines that did not get into the audit file: the disk was full, or too slow";
         r.register("audit_lost", help, self.audit.lost.clone());
@@ -191,6 +194,7 @@ impl Metrics {
             | Event::GatewayRestarting
             | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
+            | Event::GroupBreakerChanged { .. }
             | Event::CatalogueChanged { .. } => {}
         }
     }
@@ -211,8 +215,9 @@ impl Metrics {
     /// The text exposition format.
     ///
     /// `providers`: name, state and calls in flight of each provider in force; gauges show these and no others.
-    pub fn render(&self, providers: &[(String, &'static str, usize)]) -> String {
+    pub fn render(&self, providers: &[(String, &'static str, usize)], groups: &[GroupGauge]) -> String {
         let _one_at_a_time = self.rendering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.groups.show(groups);
         self.provider_state.clear();
         self.in_flight.clear();
         for (provider, now, in_flight) in providers {

@@ -117,7 +117,10 @@ impl Live {
             .user_agent(concat!("hangar/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT);
+        // Spares the roots that nobody asks.
         let client = if endpoint.starts_with("http://") { client.tls_certs_only([]) } else { client };
+        // No proxy is closer than this machine.
+        let client = if is_loopback(&endpoint) { client.no_proxy() } else { client };
         let client = client.build().map_err(|error| error.to_string())?;
         let runtime = Handle::try_current().map_err(|error| error.to_string())?;
         let headers = settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
@@ -135,6 +138,13 @@ impl Live {
         let tracer = provider.tracer("hangar");
         Ok(Self { provider, tracer })
     }
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let url = reqwest::Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(reqwest::Url::host_str).unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl CallSpan {
@@ -164,6 +174,9 @@ impl CallSpan {
         }
         if let Some(provider) = &record.provider {
             told.push(KeyValue::new("hangar.provider", provider.clone()));
+        }
+        if let Some(group) = &record.group {
+            told.push(KeyValue::new("hangar.group", group.clone()));
         }
         told.push(KeyValue::new("hangar.client", record.client.clone()));
         told.push(KeyValue::new("hangar.outcome", record.outcome));

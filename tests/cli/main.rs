@@ -3,6 +3,7 @@
 //! `alone` needs no gateway; everything in `running` starts real ones with `hangar serve`.
 
 mod alone;
+mod groups;
 mod lifecycle;
 mod rig;
 mod running;

@@ -25,6 +25,8 @@ mod options;
 mod passing;
 #[path = "provider/private.rs"]
 mod private;
+#[path = "search/mod.rs"]
+mod search;
 #[path = "provider/tasks.rs"]
 mod tasks;
 #[path = "provider/tools.rs"]

@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ use crate::{
 
 /// Handles of one upstream that are remembered; later ones are not, and what is told of them is nobody's.
 const MOST: usize = 10_000;
+/// Ends of tasks that nobody has yet; an answer that is still on its way is not far behind.
+const EARLY: usize = 64;
 /// For a task that says nothing of its time, and for elicitations.
 const USUAL: Duration = Duration::from_secs(3600);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -35,6 +37,8 @@ struct Known {
     held: HashMap<Handle, Held>,
     /// Of calls that were answered by a task: by our number, which is the token upstream.
     progress: HashMap<u64, Told>,
+    /// Tasks whose end was told before the answer that gives them out: the latest ones.
+    early: VecDeque<Handle>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -149,8 +153,14 @@ impl Upstream {
         let (Some(params), Some(handle)) = (frame.params(), self.subject(frame)) else { return };
         let state = state(frame, params);
         let mut known = self.handles.known();
-        if let Some(held) = known.held.get_mut(&handle) {
-            (held.running, held.until) = state;
+        match known.held.get_mut(&handle) {
+            // What has come to its end does not go on, whatever an older message says that came later.
+            Some(held) => (held.running, held.until) = (held.running && state.0, state.1),
+            None if !state.0 => {
+                known.early.truncate(EARLY - 1);
+                known.early.push_front(handle.clone());
+            }
+            None => {}
         }
         known.ended(&handle, state.0);
     }
@@ -170,8 +180,9 @@ impl Upstream {
         let id = shallow::get(answer.bytes(), task, "taskId").ok().flatten();
         let Some(id) = id.and_then(|place| shallow::string(answer.bytes(), place)) else { return };
         let handle = Handle::Task(id.into());
-        let (running, until) = state(answer, task);
+        let (mut running, until) = state(answer, task);
         let mut known = self.handles.known();
+        running &= !known.early.contains(&handle) && known.held.get(&handle).is_none_or(|held| held.running);
         if !known.hold(handle.clone(), Held::new(caller, until, running)) {
             return;
         }

@@ -93,13 +93,14 @@ impl Ear {
                 let bare = Frame::parse(envelope::unmarked(frame).into_owned().into());
                 upstream.news.resource_updated(bare.unwrap_or(frame.clone()));
             }
-            _ => match upstream.holder(frame).or_else(|| self.belongs_to(answering, None)) {
-                Some(caller) => {
-                    upstream.note_status(frame);
-                    self.relay(&caller, upstream.shown(frame, &*caller.client));
+            _ => {
+                // Also when there is nobody to tell: it decides whether the provider is idle.
+                upstream.note_status(frame);
+                match upstream.holder(frame).or_else(|| self.belongs_to(answering, None)) {
+                    Some(caller) => self.relay(&caller, upstream.shown(frame, &*caller.client)),
+                    None => self.stray(),
                 }
-                None => self.stray(),
-            },
+            }
         }
     }
 
@@ -158,7 +159,10 @@ impl Ear {
                     let caller = table.pending.get(&id).and_then(|call| call.caller.clone());
                     caller.filter(|caller| feature.is_none_or(|f| caller.client.has(f)))
                 }
-                None => only_client(&table, feature),
+                None => only_client(&table, feature).filter(|caller| {
+                    // A request waits for its answer before its call ends; anything else may come late.
+                    feature.is_some() || !upstream.unordered() || !table.recent.another_than(caller.client.id())
+                }),
             }
         };
         match of_a_call {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Ear;
+use super::{Ear, Upstream};
 use crate::provider::{Client, ClientId};
 
 /// How much later than the answer. Two connections of one server are not far apart.
@@ -38,6 +38,19 @@ impl Recent {
         let (_, client, at) = self.last.as_ref()?;
         let alone = self.others.is_none_or(|others| others.elapsed() > ALONE);
         if at.elapsed() <= LATE && alone { client.upgrade() } else { None }
+    }
+
+    /// Whether a call of a client other than `id` has ended so lately that a message of it may still be on its way.
+    pub fn another_than(&self, id: ClientId) -> bool {
+        let ended = self.last.as_ref().and_then(|(last, _, at)| if *last == id { self.others } else { Some(*at) });
+        ended.is_some_and(|at| at.elapsed() <= LATE)
+    }
+}
+
+impl Upstream {
+    /// Whether answers and general messages come on connections of their own.
+    pub(super) fn unordered(&self) -> bool {
+        self.link.get().is_some_and(|link| link.wants_heads())
     }
 }
 

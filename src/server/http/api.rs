@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Front,
+    Front, api_groups,
     object::Object,
     parts::Step,
     refusal::{Refusal, json_response},
@@ -57,6 +57,9 @@ pub(super) async fn provider(State(front): State<Arc<Front>>, Step(name): Step) 
 
 /// Answers when it is ready, or has failed. A client that goes away does not stop the start.
 pub(super) async fn start(State(front): State<Arc<Front>>, Step(name): Step, request: Request) -> Outcome {
+    if front.state.gateway.registry.group(&name).is_some() {
+        return api_groups::start(&front, &name, request).await;
+    }
     let provider = told(&front, &name, request).await?;
     let mut pulls = provider.pulls.subscribe();
     provider.start().await.map_err(call_refusal)?;
@@ -78,6 +81,9 @@ async fn told(front: &Front, name: &str, request: Request) -> Result<Arc<Provide
 
 /// As the upstream wrote them, without those that the filter leaves out. One that was never seen is not started for it.
 pub(super) async fn tools(State(front): State<Arc<Front>>, Step(name): Step) -> Outcome {
+    if let Some(group) = front.state.gateway.registry.group(&name) {
+        return Ok(api_groups::tools(&front, &group));
+    }
     let provider = find(&front, &name)?;
     let catalogue = provider.catalogue();
     let offered = catalogue.iter().flat_map(|catalogue| &catalogue.tools).filter(|item| provider.offers(&item.key));

@@ -35,7 +35,12 @@ pub(super) async fn call(
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let body = Object::receive(&head.headers, body, &["tool", "arguments", "timeout_s"]).await?;
-    let provider = api::find(&front, &name)?;
+    let registry = &front.state.gateway.registry;
+    // A group is called as a provider is.
+    let owner = match registry.group(&name) {
+        Some(group) => group.name.clone(),
+        None => api::find(&front, &name)?.name.clone(),
+    };
     let tool = body.string("tool")?.ok_or_else(|| bad("\"tool\" is missing"))?;
     let arguments = body.raw("arguments").unwrap_or(b"{}");
     if !matches!(arguments.first(), Some(b'{' | b'n')) {
@@ -56,12 +61,15 @@ pub(super) async fn call(
     let nobody = Nobody { id: Session::new(Default::default()).id(), over: CancellationToken::new() };
     let _over = nobody.over.clone().drop_guard();
     let caller = Caller { client: Arc::new(nobody), relay: Relay::new().0 };
-    let to = Address::Tool { provider: provider.name.as_str(), tool: &tool };
-    let registry = &front.state.gateway.registry;
+    let to = Address::Tool { provider: owner.as_str(), tool: &tool };
     match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await
     {
         Ok((answer, _)) => result(&answer),
         Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
+        Err(DeliveryError::Group(error)) => {
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.name(), error.to_string());
+            Err(Refusal { details: error.details(), ..refusal })
+        }
         Err(error @ DeliveryError::Unknown { .. }) => {
             Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_tool", error.to_string()))
         }
@@ -95,16 +103,16 @@ impl Client for Nobody {
         self.id
     }
 
-    fn name(&self) -> &str {
-        ""
-    }
-
     fn era(&self) -> Era {
         Era::Legacy
     }
 
     fn tag(&self) -> u64 {
         0
+    }
+
+    fn name(&self) -> &str {
+        ""
     }
 
     fn home(&self) -> Home {

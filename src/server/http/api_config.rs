@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Config, LogFormat, Protocol, ToolPrefix},
-    registry::view,
+    registry::{self, view},
     reload::{ReloadOptions, ReloadResult, Trigger},
     wire::to_json,
 };
@@ -27,13 +27,16 @@ const CLIENT: &str = "x-hangar-client";
 /// Without secrets: environment and headers by their names only.
 pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.state.gateway.registry.snapshot();
-    let Config { providers, reload, server, logging, audit, telemetry, cleanup, daemon } = &*snapshot.config;
+    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = &*snapshot.config;
     let providers: Map<_, _> = providers.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
+    let groups: Map<_, _> =
+        groups.iter().map(|(name, spec)| (name.to_string(), registry::groups::spec(spec))).collect();
     api::ok(&json!({
         "generation": snapshot.generation,
         "config_sha256": snapshot.sha256,
         "path": front.state.reload.path(),
         "providers": providers,
+        "groups": groups,
         "config_reload": {
             "enabled": reload.enabled,
             "use_watchdog": reload.use_watchdog,
@@ -43,6 +46,10 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "host": server.host,
             "port": server.port,
             "tool_prefix": match server.tool_prefix { ToolPrefix::Always => "always", ToolPrefix::Never => "never" },
+            "expose": server.expose.others.as_str(),
+            "clients": server.expose.clients.iter().map(|rule| {
+                json!({"match": rule.pattern, "expose": rule.expose.as_str()})
+            }).collect::<Vec<_>>(),
             "protocol": match server.protocol {
                 Protocol::Auto => "auto",
                 Protocol::Legacy => "legacy",

@@ -36,8 +36,8 @@ pub(super) async fn ready(State(front): State<Arc<Front>>) -> Response {
 }
 
 pub(super) async fn metrics(State(front): State<Arc<Front>>) -> Response {
-    let gauges = view::gauges(&front.state.gateway.registry.snapshot());
-    let text = front.state.telemetry.metrics.render(&gauges);
+    let snapshot = front.state.gateway.registry.snapshot();
+    let text = front.state.telemetry.metrics.render(&view::gauges(&snapshot), &view::group_gauges(&snapshot));
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 

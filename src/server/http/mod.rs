@@ -8,6 +8,7 @@ mod api;
 mod api_call;
 mod api_config;
 mod api_follow;
+mod api_groups;
 mod body;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;

@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Front, api, api_call, api_config, api_follow, health, mcp, refusal::Refusal};
+use super::{Front, api, api_call, api_config, api_follow, api_groups, health, mcp, refusal::Refusal};
 
 pub(super) fn router(front: Arc<Front>) -> Router {
     Router::new()
@@ -26,6 +26,9 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/api/providers/{name}/logs", get(api_follow::logs))
         .route("/api/providers/{name}/tools", get(api::tools))
         .route("/api/providers/{name}/call", post(api_call::call))
+        .route("/api/groups", get(api_groups::groups))
+        .route("/api/groups/{name}", get(api_groups::group))
+        .route("/api/groups/{name}/rebalance", post(api_groups::rebalance))
         .route("/api/tools", get(api::all_tools))
         .route("/api/config", get(api_config::config))
         .route("/api/config/diff", get(api_config::diff))

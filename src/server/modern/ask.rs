@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     bridge::{BridgedCall, BridgedClient, STATE_PREFIX, Step},
     provider::{Caller, Client, ClientFeature, Era, Listing, Relay},
-    registry::Address,
+    registry::{Address, groups},
     server::{
         Gateway, Session,
         dispatch::{Answer, Refusal},
@@ -39,6 +39,7 @@ impl Gateway {
         let binding = binding(frame);
         let mut call = match field(frame, STATE) {
             // The upstream's own, if it is one that makes any.
+            Some(place) if is_members(frame, place) => self.begin_askable(client, frame),
             Some(place) if !self.is_ours(frame, place) && self.may_be_upstreams(client, frame).await => {
                 self.begin_askable(client, frame)
             }
@@ -111,6 +112,11 @@ impl Gateway {
                 .concat();
         Ok(wire::result(frame.id(), &result))
     }
+}
+
+/// Of an upstream that asked through a group: it leads back there.
+fn is_members(frame: &Frame, state: wire::Span) -> bool {
+    shallow::string(frame.bytes(), state).is_some_and(|state| groups::is_of_a_member(&state))
 }
 
 /// What makes a retry the same call: method, name and arguments, however they are spelled.

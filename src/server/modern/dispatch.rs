@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{ask, introduction, key, listen, versions};
 use crate::{
     config::Protocol,
-    provider::{Caller, Era, LEGACY_VERSIONS, Listing, Relay},
+    provider::{Caller, Client as _, Era, LEGACY_VERSIONS, Listing, Relay},
     server::{
         Gateway, Session,
         dispatch::{Answer, Refusal, server_info},
-        lists, tasks,
+        instructions, lists, tasks,
     },
     wire::{self, Frame, code},
 };
@@ -62,8 +62,8 @@ impl Gateway {
         let _over = client.over_with_call();
         let caller = Caller { client: client.clone(), relay: relay.clone() };
         match frame.method() {
-            "server/discover" => Ok(self.discover(frame)),
-            "subscriptions/listen" => listen::serve(self, calls, frame, &relay).await,
+            "server/discover" => Ok(self.discover(frame, client.name())),
+            "subscriptions/listen" => listen::serve(self, calls, frame, &relay, client.name()).await,
             method if ask::METHODS.contains(&method) => self.deliver_named(frame, caller).await,
             "completion/complete" => self.complete(frame, caller).await,
             method => match listing(method) {
@@ -85,11 +85,11 @@ impl Gateway {
         }
     }
 
-    fn discover(&self, frame: &Frame) -> Bytes {
+    fn discover(&self, frame: &Frame, client: &str) -> Bytes {
         let result = json!({
             "resultType": "complete",
             "supportedVersions": versions(),
-            "instructions": lists::instructions(&self.registry),
+            "instructions": instructions::of(&self.registry, client),
             "ttlMs": 0,
             "cacheScope": "private",
             "_meta": {key::SERVER: server_info()},

@@ -78,11 +78,12 @@ impl Drop for Registered {
 }
 
 /// Until the client cancels it, or the gateway or the connection of `calls` ends.
-pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, relay: &Relay) -> Answer {
+pub(super) async fn serve(gateway: &Gateway, calls: &Session, frame: &Frame, relay: &Relay, name: &str) -> Answer {
     let (listen, uris, granted) = read(gateway, frame)?;
     let meta = listen.meta();
     let news = *gateway.registry.ground.catalogue_news.borrow();
-    let session = Session::listening(news, listen);
+    let expose = gateway.registry.exposures().for_client(name);
+    let session = Session::listening(news, listen, name, expose);
     session.live_on(calls);
     let mut stream = session.open_stream();
     let refused = || Refusal::new(code::INTERNAL_ERROR, "the system gave no random bytes for a subscription");

@@ -351,7 +351,8 @@ impl Remote {
                 match self.get(session, last_id.as_deref()).await {
                     Ok(resumed) => break self.resumed(resumed, &ended).await?,
                     Err(_) if backoff.barren() < MAX_BARREN => {}
-                    Err(error) => return Err(error),
+                    // It was sent: whatever it is that fails now, this is not a call that never left.
+                    Err(error) => return Err(TransportError::Io(format!("{ended}; it could not be resumed: {error}"))),
                 }
             };
         }

@@ -44,7 +44,8 @@ const TOOLS: &[(&str, &str)] = &[
 /// One page of tools/list; the cursor is an index.
 pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Value, &'static str> {
     let page_size = options.page_size;
-    let mut all: Vec<Value> = TOOLS
+    let own = if options.catalogue.is_empty() { TOOLS } else { &[] };
+    let mut all: Vec<Value> = own
         .iter()
         .map(|(name, description)| (*name, *description))
         .chain(extra.iter().map(|name| (name.as_str(), "An extra tool")))
@@ -63,6 +64,7 @@ pub fn tools(extra: &[String], options: &Options, params: &Value) -> Result<Valu
         echo["icons"] = json!([{"src": "data:image/png;base64,AA==", "sizes": ["1x1"], "x": 1.5}]);
         echo["_meta"] = json!({"com.example/k": 1.5});
     }
+    all.extend(options.catalogue.iter().cloned());
     all.extend(super::tasks::tools(options.tasks));
     if options.era != Era::Legacy {
         all.extend(modern::marked_tools());

@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use serde_json::Value;
+
+use super::search;
+
 pub struct Options {
     pub name: String,
     pub version: String,
@@ -12,6 +16,8 @@ pub struct Options {
     /// `--list endless | many:N | large:BYTES`: an odd tools/list: pages without end, N further tools, one with a schema of so
     /// many bytes.
     pub list: List,
+    /// `--catalogue SERVER | START+COUNT`: tools in the manner of public servers instead of its own, see `support/search`.
+    pub catalogue: Vec<Value>,
     /// `--roots-tool`: one tool more for a client that has declared roots.
     pub roots_tool: bool,
     /// `--ask-roots`: asks for the roots as soon as it may.
@@ -132,6 +138,7 @@ impl Options {
                 "--roots-tool" => options.roots_tool = true,
                 "--ask-roots" => options.ask_roots = true,
                 "--refuse-envelope" => options.refuse_envelope = true,
+                "--catalogue" => options.catalogue = search::chosen(&value()),
                 "--list" => options.list = List::parse(&value()),
                 "--era" => options.era = Era::parse(&value()),
                 "--probe" => options.probe = Probe::parse(&value()),
@@ -163,6 +170,7 @@ impl Default for Options {
             tools: Vec::new(),
             page_size: 0,
             list: List::Normal,
+            catalogue: Vec::new(),
             roots_tool: false,
             ask_roots: false,
             refuse_envelope: false,

@@ -174,7 +174,12 @@ impl Job {
             private if crate::private::TOOLS.contains(&private) => {
                 self.text(&self.server.private(private, &self.arguments));
             }
-            extra if self.server.lock().tools.iter().any(|t| t == extra) => self.text(&format!("{extra} {}", self.raw)),
+            extra
+                if self.server.lock().tools.iter().any(|t| t == extra)
+                    || self.server.options.catalogue.iter().any(|tool| tool["name"] == extra) =>
+            {
+                self.text(&format!("{extra} {}", self.raw))
+            }
             _ => self.server.error(&self.id, -32602, &format!("Unknown tool: {}", self.name)),
         }
     }

@@ -1,0 +1,152 @@
+//! A circuit breaker: closed, open for a time after failures in a row, then half open: one call at a time tries. Pure; the
+//! caller tells the time.
+
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    /// In a row.
+    failures: u32,
+    /// Trial calls in a row that were answered.
+    answered: u32,
+    /// Since when; set while it is not closed.
+    opened: Option<Instant>,
+    /// A trial call is on its way.
+    trial: bool,
+}
+
+/// What it takes to open and to close it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub failures: u32,
+    pub answers: u32,
+    pub reset: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BreakerState {
+    Closed,
+    /// Refuses for so long.
+    Open(Duration),
+    HalfOpen,
+}
+
+/// How a call ended, as far as a breaker cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Answered,
+    Failed,
+    /// Says nothing about who was called: given up, refused for a limit, taken out of service.
+    Neither,
+}
+
+impl Breaker {
+    pub(super) fn state(&self, now: Instant, limits: Limits) -> BreakerState {
+        match self.opened {
+            None => BreakerState::Closed,
+            Some(since) => match (since + limits.reset).checked_duration_since(now) {
+                Some(left) if !left.is_zero() => BreakerState::Open(left),
+                _ => BreakerState::HalfOpen,
+            },
+        }
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Half open, and nobody is trying.
+    pub(super) fn wants_trial(&self, now: Instant, limits: Limits) -> bool {
+        self.state(now, limits) == BreakerState::HalfOpen && !self.trial
+    }
+
+    /// `true`: none was answered since it opened.
+    pub(super) fn begin_trial(&mut self) -> bool {
+        self.trial = true;
+        self.answered == 0
+    }
+
+    /// `trial`: of the call that ended. One that began before the breaker opened does not move it any more.
+    pub(super) fn ended(&mut self, verdict: Verdict, trial: bool, now: Instant, limits: Limits) {
+        if trial {
+            self.trial = false;
+        }
+        match (verdict, self.opened, trial) {
+            (Verdict::Neither, ..) | (_, Some(_), false) => {}
+            (Verdict::Answered, None, _) => self.failures = 0,
+            (Verdict::Answered, Some(_), true) => {
+                self.answered += 1;
+                if self.answered >= limits.answers {
+                    self.close();
+                }
+            }
+            (Verdict::Failed, None, _) => {
+                self.failures += 1;
+                if self.failures >= limits.failures {
+                    self.open(now);
+                }
+            }
+            (Verdict::Failed, Some(_), true) => {
+                self.failures += 1;
+                self.open(now);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.opened = Some(now);
+        self.answered = 0;
+    }
+
+    pub(super) fn close(&mut self) {
+        // A trial that is on its way ends as any call.
+        *self = Self::default();
+    }
+}
+
+impl BreakerState {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open(_) => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { failures: 2, answers: 2, reset: Duration::from_secs(10) };
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_closes_after_answered_trials() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for verdict in [Verdict::Failed, Verdict::Neither, Verdict::Answered, Verdict::Failed] {
+            breaker.ended(verdict, false, start, LIMITS);
+        }
+        assert_eq!(breaker.state(start, LIMITS), BreakerState::Closed, "an answer in between");
+        breaker.ended(Verdict::Failed, false, start, LIMITS);
+        assert_eq!(breaker.state(at(4), LIMITS), BreakerState::Open(Duration::from_secs(6)));
+        // Calls that began before it opened.
+        breaker.ended(Verdict::Answered, false, at(5), LIMITS);
+        breaker.ended(Verdict::Failed, false, at(6), LIMITS);
+        assert!(!breaker.wants_trial(at(9), LIMITS));
+        assert!(breaker.wants_trial(at(10), LIMITS));
+        breaker.begin_trial();
+        assert!(!breaker.wants_trial(at(10), LIMITS), "one at a time");
+        breaker.ended(Verdict::Neither, true, at(11), LIMITS);
+        assert!(breaker.wants_trial(at(11), LIMITS), "given up: the next one tries");
+        breaker.begin_trial();
+        breaker.ended(Verdict::Failed, true, at(11), LIMITS);
+        assert_eq!(breaker.state(at(12), LIMITS), BreakerState::Open(Duration::from_secs(9)));
+        for n in 0..2 {
+            assert_eq!(breaker.state(at(21), LIMITS), BreakerState::HalfOpen, "{n} of 2");
+            breaker.begin_trial();
+            breaker.ended(Verdict::Answered, true, at(21), LIMITS);
+        }
+        assert_eq!((breaker.state(at(21), LIMITS), breaker.failures()), (BreakerState::Closed, 0));
+    }
+}

@@ -1,0 +1,12 @@
+//! Groups through the shipped binary: whose turn it is, what moves to another member and what never does, breakers, reload,
+//! and what clients see of a group.
+
+#[path = "../support/gateway.rs"]
+mod gateway;
+
+mod failures;
+mod offers;
+mod questions;
+mod reload;
+mod rig;
+mod turns;
