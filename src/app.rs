@@ -201,10 +201,14 @@ async fn serve(
     let client = resume(earlier, &sessions, &about, &reload);
     let gateway = Arc::new(Gateway { registry, sessions: sessions.clone(), parking: Default::default() });
     let clients = ConnectClients::new(telemetry.clone());
+    let account = telemetry.clone();
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, clients, reload, telemetry, about });
     let running =
         Running { path, options, executable, state, gateway, stop, reloader, news, pid_files, wanted: None, client };
-    Ok(running.run(http, admin, door, signals).await)
+    let verdict = running.run(http, admin, door, signals).await;
+    account.audit.flush(LAST_LINES);
+    account.spans.finish(LAST_LINES);
+    Ok(verdict)
 }
 
 /// Clients of an earlier life are known again; gives the one on stdio.
@@ -269,8 +273,11 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
         updates: updates_in,
     });
     let registry = Registry::new(ground);
+    let told = telemetry.clone();
     let apply = move |config: &Config| {
         level.set(config.logging.level);
+        told.audit.configure(&config.audit);
+        told.spans.configure(&config.telemetry.otlp);
         wire::set_max_depth(config.server.limits.json_depth);
     };
     let (stop, stopping) = watch::channel(false);

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     provider::Client as _,
     server::Phase,
+    telemetry::Event,
     wire::{self, hex},
 };
 
@@ -90,6 +91,7 @@ impl Running {
         tell_phase("files_removed", began);
         if outcome.is_some() {
             tracing::info!(duration_ms = milliseconds(began), "gateway_stopped");
+            self.state.telemetry.emit(Event::GatewayStopped { duration: began.elapsed() });
         }
     }
 
@@ -179,6 +181,7 @@ impl Running {
         // The socket's file stays: its listener lives on.
         std::mem::forget(kept.file);
         tracing::info!(duration_ms = milliseconds(began), executable = %executable.display(), "gateway_becomes_its_next_life");
+        self.state.telemetry.emit(Event::GatewayRestarting);
         Verdict::Restart(Box::new(NextLife { executable, handover }))
     }
 

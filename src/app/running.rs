@@ -34,6 +34,7 @@ use crate::{
         http::{self, HttpState, Listener},
         stdio::{Ends, Wire},
     },
+    telemetry::{Event, build},
     wire::hex,
 };
 
@@ -163,6 +164,8 @@ impl Running {
             version = env!("CARGO_PKG_VERSION"),
             "gateway_started"
         );
+        let (transport, version) = (about.transport, build::VERSION);
+        self.state.telemetry.emit(Event::GatewayStarted { transport, version });
         let ends = Ends::default();
         if let Some(Door { listener, kept: door, carried }) = door {
             let (clients, generation) = (self.state.clients.clone(), about.generation_id.clone());

@@ -6,15 +6,18 @@
 //! our `requestState`, goes on with it. `call` is such a call, `parking` keeps those that wait, `seal` makes their states.
 //!
 //! A modern upstream asks in its answer. A legacy client is asked for it while its call runs: `rounds`.
+//!
+//! Every call comes through here, so here it is written down: `account`.
 
+mod account;
 mod call;
 mod parking;
 mod rounds;
 mod seal;
 
+pub use account::{Account, deliver};
 pub use call::{Ask, BridgedCall, BridgedClient, Step};
 pub use parking::{NotResumed, Parking};
-pub use rounds::deliver;
 pub use seal::PREFIX as STATE_PREFIX;
 #[cfg(feature = "fuzzing")]
 pub use seal::fuzz::request_state;

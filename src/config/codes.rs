@@ -72,6 +72,7 @@ codes! {
     MEMBER_TWICE = "HGR0323", No, "a member twice in one group";
     MIN_HEALTHY = "HGR0324", No, "`min_healthy` above the number of members";
     RULE_ORDER = "HGR0330", No, "a rule for clients that another one hides";
+    AUDIT_FILE = "HGR0340", No, "an audit file that cannot be there";
 
     NO_PROVIDERS = "HGR0901", No, "warning: no provider is in service";
     TLS_OFF = "HGR0902", No, "warning: TLS certificates are not verified";

@@ -5,18 +5,21 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     CleanupSettings, Config, ConfigDiff, DaemonSettings, DockerSpec, EnvFile, Environment, Launch, LoggingSettings,
-    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, groups,
+    ProviderName, ProviderSpec, ReloadSettings, RemoteSpec, ServerSettings, SubprocessSpec, audit, groups,
+    telemetry as traces,
 };
 
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, groups, reload, server, logging, cleanup, daemon } = old;
+    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
     groups::diff(groups, &new.groups, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
     logging_diff(logging, &new.logging, &mut out);
+    audit::diff(audit, &new.audit, &mut out);
+    traces::diff(telemetry, &new.telemetry, &mut out);
     cleanup_diff(cleanup, &new.cleanup, &mut out);
     daemon_diff(daemon, &new.daemon, &mut out);
     out

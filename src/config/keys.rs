@@ -2,10 +2,12 @@
 //! is no second list of what a file may say.
 
 use super::{
+    audit::AUDIT,
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     limits::{LEAST_BYTES, LIMITS, MOST_BYTES},
     rules::{self, Rule},
     scalar,
+    telemetry::{OTLP, TELEMETRY},
 };
 
 /// A mapping with fixed keys.
@@ -164,6 +166,8 @@ pub(super) static FILE: Section = Section {
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),
+        key("audit", Shape::Fields(&AUDIT), "", "Where each call, refusal, reload, start and stop is written down."),
+        key("telemetry", Shape::Fields(&TELEMETRY), "", "Where traces of calls go."),
         key("cleanup", Shape::Fields(&CLEANUP), "", "What becomes of gateways that have lost their client."),
         key("daemon", Shape::Fields(&DAEMON), "", "The gateway that `hangar connect` starts."),
     ],
@@ -468,7 +472,7 @@ static DAEMON: Section = Section {
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
     &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &GROUP, &MEMBER, &HEALTH, &BREAKER, &RELOAD, &SERVER,
-    &CLIENT, &LIMITS, &LOGGING, &CLEANUP, &DAEMON,
+    &CLIENT, &LIMITS, &LOGGING, &AUDIT, &TELEMETRY, &OTLP, &CLEANUP, &DAEMON,
 ];
 
 impl Shape {

@@ -137,6 +137,11 @@ impl<'e> Load<'e> {
         std::mem::replace(&mut self.trail, path)
     }
 
+    /// Whether `path`, absolute, is the file that is being read.
+    pub(super) fn is_main(&self, path: &Path) -> bool {
+        self.main.file_name().is_some_and(|name| self.dir.join(name) == path)
+    }
+
     /// A problem of the key we are at. `at`: in the main file.
     pub(super) fn problem(&mut self, code: Code, at: Option<At>, message: impl Into<String>, help: Option<String>) {
         let problem = self.make(code, at, message.into(), help);

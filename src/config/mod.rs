@@ -4,6 +4,7 @@
 //! `normalize` (defaults, joins, paths, referenced files) with `validate` on the way (all problems) -> [`Config`]; `diff`
 //! compares two of them, `schema` prints the table.
 
+mod audit;
 mod cleanup;
 mod codes;
 mod daemon;
@@ -23,6 +24,7 @@ mod laws;
 mod limits;
 mod load;
 mod locate;
+mod logging;
 mod model;
 mod mounts;
 mod normalize;
@@ -35,10 +37,12 @@ mod scalar;
 mod schema;
 mod shape;
 mod substitute;
+mod telemetry;
 mod validate;
 mod variables;
 mod volumes;
 
+pub use audit::AuditSettings;
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;
@@ -49,10 +53,12 @@ pub use files::{MAX_FILE, read_source};
 pub use groups::{GroupBreaker, GroupMember, GroupSpec, MemberHealth, Strategy};
 pub use limits::Limits;
 pub use locate::locate;
+pub use logging::{LogFormat, LogLevel, LoggingSettings};
 pub use model::*;
 pub use noticing::ReloadSettings;
 pub use problem::{Code, Place, Problem};
 pub use schema::{document, schema};
+pub use telemetry::{OtlpSettings, TelemetrySettings};
 pub use volumes::refusal as volume_refusal;
 
 use std::{

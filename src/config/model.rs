@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use super::{CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, Limits, ReloadSettings};
+use super::{
+    AuditSettings, CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, Limits, LoggingSettings, ReloadSettings,
+    TelemetrySettings,
+};
 
 /// The whole file, normalised. Source: CONTRACT section 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +26,8 @@ pub struct Config {
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
+    pub audit: AuditSettings,
+    pub telemetry: TelemetrySettings,
     pub cleanup: CleanupSettings,
     pub daemon: DaemonSettings,
 }
@@ -312,33 +317,6 @@ pub enum ToolPrefix {
     Never,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoggingSettings {
-    pub level: LogLevel,
-    pub format: LogFormat,
-}
-
-impl Default for LoggingSettings {
-    fn default() -> Self {
-        Self { level: LogLevel::Info, format: LogFormat::Text }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 /// A value that must not be seen: `Debug` shows `***`, there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
@@ -474,19 +452,5 @@ impl Launch {
 impl Default for StopTimes {
     fn default() -> Self {
         Self { grace: Duration::from_secs(10), term: Duration::from_secs(9) }
-    }
-}
-
-// === impl LogLevel ===
-
-impl LogLevel {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
     }
 }

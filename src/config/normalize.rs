@@ -11,12 +11,13 @@ use super::{
     ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
     Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, codes, dotenv, expose,
+    ToolFilter, ToolPrefix, Volume, audit, codes, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     groups, limits,
     load::{Load, home_help},
     raw::At,
+    telemetry,
     validate::{self, Commands},
     volumes,
 };
@@ -36,6 +37,8 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
             server
         },
         logging: logging(file.section("logging").unwrap_or(&none)),
+        telemetry: telemetry::settings(load, file.section("telemetry").unwrap_or(&none)),
+        audit: audit::settings(load, file.section("audit").unwrap_or(&none)),
         cleanup: cleanup(file.section("cleanup").unwrap_or(&none)),
         daemon: daemon(file.section("daemon").unwrap_or(&none)),
     }

@@ -78,7 +78,7 @@ pub fn read<'a>(arguments: &'a Arguments<'_>) -> Result<Batch<'a>, Outcome> {
 }
 
 impl Control {
-    pub(super) async fn call_batch(&self, batch: Batch<'_>, caller: Caller) -> Outcome {
+    pub(super) async fn call_batch(&self, id: &[u8], batch: Batch<'_>, caller: Caller) -> Outcome {
         let began = Instant::now();
         let deadline = batch.timeout.map(|seconds| began + Duration::from_secs_f64(seconds));
         let failed = AtomicBool::new(false);
@@ -93,7 +93,7 @@ impl Control {
                     return (Ended::failed("not_started", message, json!({})), Duration::ZERO);
                 }
                 let began = Instant::now();
-                let ended = self.call_one(call, caller, deadline).await;
+                let ended = self.call_one(id, call, caller, deadline).await;
                 if !matches!(ended, Ended::Result(_, false)) {
                     failed.store(true, Ordering::Relaxed);
                 }
@@ -104,11 +104,12 @@ impl Control {
         report(&ended, began.elapsed())
     }
 
-    async fn call_one(&self, call: &OneCall<'_>, caller: Caller, deadline: Option<Instant>) -> Ended {
+    /// `id`: of the request it came with, for the account of it; upstreams see another one.
+    async fn call_one(&self, id: &[u8], call: &OneCall<'_>, caller: Caller, deadline: Option<Instant>) -> Ended {
         let arguments = call.arguments.map_or("{}", RawValue::get);
         let tool = shallow::quote(&call.tool);
         let params = [b"{\"name\":", tool.as_slice(), b",\"arguments\":", arguments.as_bytes(), b"}"].concat();
-        let frame = match Frame::parse(wire::request(b"0", "tools/call", &params)) {
+        let frame = match Frame::parse(wire::request(id, "tools/call", &params)) {
             Ok(frame) => frame,
             Err(error) => return Ended::failed("invalid_arguments", &error.to_string(), json!({})),
         };

@@ -77,7 +77,7 @@ impl Control {
             "hangar_group_list" => self.group_list(),
             "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
-            "hangar_call" => self.call_batch(batch::read(&arguments)?, caller).await,
+            "hangar_call" => self.call_batch(arguments.frame.id(), batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
         }))
     }

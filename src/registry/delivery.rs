@@ -322,7 +322,7 @@ fn error_code(answer: &Frame) -> Option<i32> {
     std::str::from_utf8(answer.text(place)).ok()?.parse().ok()
 }
 
-fn answer_outcome(answer: &Frame) -> CallOutcome {
+pub fn answer_outcome(answer: &Frame) -> CallOutcome {
     let Some(result) = answer.result() else { return CallOutcome::UpstreamError };
     match shallow::get(answer.bytes(), result, "isError") {
         Ok(Some(place)) if answer.text(place) == b"true" => CallOutcome::ToolError,

@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 pub use continuations::Continuations;
-pub use delivery::{Address, Delivery};
+pub use delivery::{Address, Delivery, answer_outcome};
 pub use exposure::{Exposures, TRIO};
 pub use freshness::Freshness;
 pub use groups::{Group, NoMember};

@@ -146,7 +146,12 @@ impl Gateway {
         arguments: Option<Span>,
         caller: Caller,
     ) -> Answer {
+        let account =
+            bridge::Account::begin(&self.registry, frame, Address::Listed(Listing::Tools, name), &caller.client);
         let result = own.call(name, frame, arguments, caller).await;
+        if let Some(account) = account {
+            account.own(result.as_deref());
+        }
         let result =
             result.ok_or_else(|| Refusal::new(code::INVALID_PARAMS, format!("there is no tool \"{name}\"")))?;
         Ok(wire::result(frame.id(), &result))

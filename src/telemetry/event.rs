@@ -25,6 +25,16 @@ pub enum StopReason {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event")]
 pub enum Event {
+    GatewayStarted {
+        transport: &'static str,
+        version: &'static str,
+    },
+    GatewayStopped {
+        #[serde(rename = "duration_ms", serialize_with = "millis")]
+        duration: Duration,
+    },
+    /// The next life has the same pid.
+    GatewayRestarting,
     ConfigurationReloadRequested {
         requested_by: &'static str,
         generation: u64,
@@ -114,9 +124,21 @@ impl StopReason {
 }
 
 impl Event {
+    /// What is only a step on the way to something else is not written down.
+    pub(super) fn is_audited(&self) -> bool {
+        !matches!(
+            self,
+            Self::ConfigurationReloadRequested { .. }
+                | Self::ProviderStateChanged { .. }
+                | Self::CatalogueChanged { .. }
+        )
+    }
+
     /// One line, literal name and fields. Names of CONTRACT section 2.
     pub(super) fn log(&self) {
         match self {
+            // `app` tells more about itself than its history need remember.
+            Self::GatewayStarted { .. } | Self::GatewayStopped { .. } | Self::GatewayRestarting => {}
             Self::ConfigurationReloadRequested { requested_by, generation, graceful, dry_run, verify } => {
                 tracing::info!(requested_by, generation, graceful, dry_run, verify, "triggering_config_reload");
             }

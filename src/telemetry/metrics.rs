@@ -63,6 +63,7 @@ pub struct Metrics {
     drain_seconds: Histogram,
     drain_timeouts: Counter,
     pub groups: GroupMetrics,
+    pub(super) audit: AuditCounters,
     pub sessions: Gauge,
     /// Clients on the connect socket.
     pub connect_clients: Gauge,
@@ -74,6 +75,13 @@ pub struct Metrics {
     pub dropped_notifications: Counter,
     /// Requests refused by the Host/Origin guard.
     pub refused_requests: Counter,
+}
+
+/// What became of the lines for the audit file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AuditCounters {
+    pub written: Counter,
+    pub lost: Counter,
 }
 
 /// Every state a provider may be in, as `hangar_provider_state` names it.
@@ -103,6 +111,7 @@ impl Default for Metrics {
             drain_seconds: fine(),
             drain_timeouts: Counter::default(),
             groups: GroupMetrics::default(),
+            audit: AuditCounters::default(),
             sessions: Gauge::default(),
             connect_clients: Gauge::default(),
             connect_version_mismatches: Counter::default(),
@@ -138,6 +147,9 @@ impl Metrics {
         r.register_with_unit("drain_duration", help, Unit::Seconds, self.drain_seconds.clone());
         r.register("drain_timeouts", "Drains that ended with calls still in flight", self.drain_timeouts.clone());
         self.groups.register(r);
+        r.register("audit_records", "Lines written to the audit file", self.audit.written.clone());
+        let help = "Lines that did not get into the audit file: the disk was full, or too slow";
+        r.register("audit_lost", help, self.audit.lost.clone());
         r.register("sessions", "Client sessions", self.sessions.clone());
         r.register("connect_clients", "Clients on the connect socket", self.connect_clients.clone());
         let help = "Clients on the connect socket with another version of hangar";
@@ -177,6 +189,9 @@ impl Metrics {
                 }
             }
             Event::ConfigurationReloadRequested { .. }
+            | Event::GatewayStarted { .. }
+            | Event::GatewayStopped { .. }
+            | Event::GatewayRestarting
             | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
             | Event::GroupBreakerChanged { .. }

@@ -27,7 +27,7 @@ const CLIENT: &str = "x-hangar-client";
 /// Without secrets: environment and headers by their names only.
 pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.state.gateway.registry.snapshot();
-    let Config { providers, groups, reload, server, logging, cleanup, daemon } = &*snapshot.config;
+    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = &*snapshot.config;
     let providers: Map<_, _> = providers.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
     let groups: Map<_, _> =
         groups.iter().map(|(name, spec)| (name.to_string(), registry::groups::spec(spec))).collect();
@@ -66,6 +66,11 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "level": logging.level.as_str(),
             "format": match logging.format { LogFormat::Text => "text", LogFormat::Json => "json" },
         },
+        "audit": {"file": audit.file, "max_size": audit.max_size, "keep": audit.keep},
+        "telemetry": {"otlp": {
+            "endpoint": telemetry.otlp.shown_endpoint(),
+            "headers": telemetry.otlp.headers.keys().collect::<Vec<_>>(),
+        }},
         "cleanup": {"max_instances": cleanup.max_instances},
         "daemon": {"idle_exit_s": daemon.idle_exit.as_secs_f64()},
     }))

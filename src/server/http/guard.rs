@@ -12,7 +12,10 @@ use axum::{
 };
 
 use super::{Front, Listener, refusal::Refusal};
-use crate::config::ServerSettings;
+use crate::{
+    config::ServerSettings,
+    telemetry::{CallRecord, RefusedRequest},
+};
 
 /// Where a listener is bound.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +53,25 @@ pub(super) fn admit(front: &Front, request: &Request<Body>) -> Result<Visit, Ref
     check(front.bound, &snapshot.config.server, request).inspect_err(|refusal| {
         front.state.telemetry.metrics.refused_requests.inc();
         tracing::debug!(why = refusal.message, "http_request_refused");
+        write_down(front, request, refusal.error);
     })
+}
+
+fn write_down(front: &Front, request: &Request<Body>, error: &'static str) {
+    let audit = &front.state.telemetry.audit;
+    if audit.is_on() {
+        let text = |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let text = |name| text(name).map(|text| CallRecord::clipped(&text));
+        audit.record(&RefusedRequest {
+            event: "RequestRefused",
+            outcome: "refused",
+            error,
+            http_method: CallRecord::clipped(request.method().as_str()),
+            path: CallRecord::clipped(request.uri().path()),
+            host: text(header::HOST),
+            origin: text(header::ORIGIN),
+        });
+    }
 }
 
 fn check(bound: Bound, settings: &ServerSettings, request: &Request<Body>) -> Result<Visit, Refusal> {
