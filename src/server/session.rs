@@ -64,7 +64,7 @@ pub struct Greeting {
 
 pub struct Session {
     id: ClientId,
-    /// [`Client::tag`]. No secret: what is bound to it is sealed with one.
+    /// [`crate::provider::Client::tag`]. No secret: what is bound to it is sealed with one.
     tag: u64,
     greeting: OnceLock<Greeting>,
     /// Index into [`LEVELS`]; messages below are not passed on. [`ANY_LEVEL`]: the client has not said.

@@ -46,7 +46,9 @@ fn required(key: &str, method: &str, params: Value) -> Result<CallToolResponse, 
 }
 
 impl Server {
-    fn sinks(&self) -> Vec<SubscriptionSink> {
+    async fn sinks(&self) -> Vec<SubscriptionSink> {
+        // rmcp acknowledges a subscription before it calls `listen`: who was told of it may be quicker than that.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         self.listening.lock().map(|sinks| sinks.clone()).unwrap_or_default()
     }
 
@@ -88,7 +90,7 @@ impl Server {
             },
             "cancels" => text(self.cancelled.load(Ordering::SeqCst).to_string()),
             "touch" => {
-                for sink in self.sinks() {
+                for sink in self.sinks().await {
                     let _ = sink.notify_resource_updated(WATCHED).await;
                 }
                 if !modern(context) {
@@ -99,7 +101,7 @@ impl Server {
             }
             "grow" => {
                 self.grown.fetch_xor(true, Ordering::SeqCst);
-                for sink in self.sinks() {
+                for sink in self.sinks().await {
                     let _ = sink.notify_tool_list_changed().await;
                 }
                 if !modern(context) {

@@ -1,5 +1,5 @@
 //! Handles that an upstream gives out while it works on: tasks, and elicitations that end elsewhere. Whose each is, so that
-//! what is told of it later reaches that client; and what a task is called by clients ([`TaskIds`]), in every message that
+//! what is told of it later reaches that client; and what a task is called by clients ([`crate::provider::TaskIds`]), in every message that
 //! names it.
 //!
 //! Only of an upstream that declares tasks are ids looked for.

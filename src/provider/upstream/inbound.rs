@@ -164,10 +164,7 @@ impl Ear {
                     let caller = table.pending.get(&id).and_then(|call| call.caller.clone());
                     caller.filter(|caller| feature.is_none_or(|f| caller.client.has(f)))
                 }
-                None => only_client(&table, feature).filter(|caller| {
-                    // A request waits for its answer before its call ends; anything else may come late.
-                    feature.is_some() || !upstream.unordered() || !table.recent.another_than(caller.client.id())
-                }),
+                None => only_client(&table, feature),
             }
         };
         match of_a_call {

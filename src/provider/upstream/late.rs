@@ -6,14 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Ear, Upstream};
+use super::Ear;
 use crate::provider::{Client, ClientId};
 
 /// How much later than the answer. Two connections of one server are not far apart.
 const LATE: Duration = Duration::from_millis(100);
-/// While another client's call is in flight: what comes so soon after an answer may be of either call, and is neither's. Not
-/// longer, or clients that take turns at one server would hear nothing of their own.
-const EITHER: Duration = Duration::from_millis(20);
 /// For so long nobody else's call may have ended, or it would be a guess.
 const ALONE: Duration = Duration::from_secs(1);
 
@@ -41,19 +38,6 @@ impl Recent {
         let (_, client, at) = self.last.as_ref()?;
         let alone = self.others.is_none_or(|others| others.elapsed() > ALONE);
         if at.elapsed() <= LATE && alone { client.upgrade() } else { None }
-    }
-
-    /// Whether a call of a client other than `id` has ended so lately that a message of it may still be on its way.
-    pub fn another_than(&self, id: ClientId) -> bool {
-        let ended = self.last.as_ref().and_then(|(last, _, at)| if *last == id { self.others } else { Some(*at) });
-        ended.is_some_and(|at| at.elapsed() <= EITHER)
-    }
-}
-
-impl Upstream {
-    /// Whether answers and general messages come on connections of their own.
-    pub(super) fn unordered(&self) -> bool {
-        self.link.get().is_some_and(|link| link.wants_heads())
     }
 }
 
