@@ -5,7 +5,7 @@ use std::fs;
 use crate::{
     corpus::ASKS,
     expect::one_line,
-    rig::{CAPABILITIES, Era, Front, Rig, UPSTREAMS, asked_of},
+    rig::{CAPABILITIES, Era, Front, Rig, asked_of, upstreams},
 };
 
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"complete","content":[]}}"#;
@@ -42,7 +42,7 @@ fn fronts(http: bool) -> &'static [Front] {
 fn a_question_and_its_answer_keep_every_byte_but_the_id() {
     for http in [false, true] {
         let rig = Rig::new(http);
-        for upstream in UPSTREAMS.into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
+        for upstream in upstreams().into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
             for (front, (at, (method, asks, answers))) in
                 fronts(http).iter().flat_map(|front| ASKS.iter().enumerate().map(move |ask| (*front, ask)))
             {
@@ -71,7 +71,7 @@ fn a_question_of_the_old_era_reaches_the_new_one_word_by_word() {
     for http in [false, true] {
         let rig = Rig::new(http);
         let all: &[Front] = if http { &[Front::Json, Front::Sse] } else { &[Front::Stdio] };
-        for upstream in UPSTREAMS.into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
+        for upstream in upstreams().into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
             for (front, (at, (method, asks, answers))) in
                 all.iter().flat_map(|front| ASKS.iter().enumerate().map(move |ask| (*front, ask)))
             {
@@ -102,7 +102,7 @@ fn a_question_of_the_old_era_reaches_the_new_one_word_by_word() {
 fn a_question_of_the_new_era_reaches_the_old_one_word_by_word() {
     for http in [false, true] {
         let rig = Rig::new(http);
-        for upstream in UPSTREAMS.into_iter().filter(|u| u.era == Era::Modern) {
+        for upstream in upstreams().into_iter().filter(|u| u.era == Era::Modern) {
             for (front, (at, (method, asks, answers))) in
                 fronts(http).iter().flat_map(|front| ASKS.iter().enumerate().map(move |ask| (*front, ask)))
             {
@@ -137,7 +137,7 @@ fn a_question_within_the_new_era_is_passed_on_whole() {
     for http in [false, true] {
         let rig = Rig::new(http);
         let all: &[Front] = if http { &[Front::Json, Front::Sse] } else { &[Front::Stdio] };
-        for upstream in UPSTREAMS.into_iter().filter(|u| u.era == Era::Modern) {
+        for upstream in upstreams().into_iter().filter(|u| u.era == Era::Modern) {
             for (front, (at, (method, asks, answers))) in
                 all.iter().flat_map(|front| ASKS.iter().enumerate().map(move |ask| (*front, ask)))
             {

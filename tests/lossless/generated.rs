@@ -9,7 +9,7 @@ use proptest::{
 
 use crate::{
     expect::Exchange,
-    rig::{Era, Front, Rig, UPSTREAMS},
+    rig::{Era, Front, Rig, upstreams},
 };
 
 /// Deepest nesting of what is put into a message, which has a few levels of its own.
@@ -79,7 +79,7 @@ fn check(rig: &Rig, fronts: &[Front], cases: u32) {
         deep(),
         deep(),
         deep(),
-        prop::sample::select(UPSTREAMS.to_vec()),
+        prop::sample::select(upstreams()),
         prop::sample::select(fronts.to_vec()),
         any::<[bool; 3]>(),
         space(),

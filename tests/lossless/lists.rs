@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     corpus::TOOLS,
-    rig::{Front, Rig, UPSTREAMS},
+    rig::{Front, Rig, upstreams},
 };
 
 const LISTS: [(&str, &str); 4] = [
@@ -36,7 +36,7 @@ fn entry(method: &str, text: &str, name: &str) -> String {
 
 fn check(http: bool, fronts: &[Front]) {
     let rig = Rig::new(http);
-    for upstream in UPSTREAMS {
+    for upstream in upstreams() {
         for (method, field) in LISTS {
             let entries: Vec<_> = TOOLS
                 .iter()
@@ -54,7 +54,8 @@ fn check(http: bool, fronts: &[Front]) {
         let request = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"{method}"}}"#);
         let (came, _) = rig.exchange(front, &request, "5", "", &mut |asked| panic!("{asked}"));
         let list = came.last().unwrap();
-        for (upstream, (at, text)) in UPSTREAMS.iter().flat_map(|u| TOOLS.iter().enumerate().map(move |t| (u, t))) {
+        let all = upstreams();
+        for (upstream, (at, text)) in all.iter().flat_map(|u| TOOLS.iter().enumerate().map(move |t| (u, t))) {
             let wanted = entry(method, text, &name(method, upstream.name, at)[1]);
             assert!(list.contains(&wanted), "{front:?} {method} of {upstream:?} lacks {wanted}\n{list}");
         }

@@ -1,6 +1,8 @@
 //! Bytes in = bytes out outside the few places that are edited: every front, every transport, both eras, both directions, and
 //! nothing is dropped. What is compared are texts, never parsed JSON.
 
+#[path = "../support/engine.rs"]
+mod engine;
 #[path = "../support/gateway.rs"]
 mod gateway;
 
@@ -16,7 +18,7 @@ use std::fs;
 
 use corpus::{ANSWERS, ASKS, NOTES, REQUESTS};
 use expect::{Exchange, fits, one_line};
-use rig::{Era, Front, Rig, UPSTREAMS};
+use rig::{Era, Front, Rig, upstreams};
 
 #[test]
 fn the_corpus_is_as_large_as_is_said() {
@@ -41,7 +43,7 @@ fn over_http_every_byte_stays() {
 /// Each request with an answer and with what is told before it.
 fn every_message(rig: &Rig, fronts: &[Front]) {
     let mut count = 0;
-    for upstream in UPSTREAMS {
+    for upstream in upstreams() {
         for (front, era) in fronts.iter().flat_map(|front| [(*front, Era::Legacy), (*front, Era::Modern)]) {
             for (at, (method, request)) in REQUESTS.iter().enumerate() {
                 count += 1;

@@ -7,10 +7,11 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
+use crate::engine::{self, Engine};
 use crate::gateway::{Client, Gateway, Home, SOON, UNWATCHED, config, eventually, json};
 
 const RAW: &str = env!("CARGO_BIN_EXE_hangar-test-raw");
@@ -43,7 +44,7 @@ const fn upstream(name: &'static str, mode: &'static str, era: Era) -> Upstream 
     Upstream { name, mode, era }
 }
 
-pub const UPSTREAMS: [Upstream; 7] = [
+const UPSTREAMS: [Upstream; 7] = [
     upstream("pl", "stdio", Era::Legacy),
     upstream("pm", "stdio", Era::Modern),
     upstream("jl", "json", Era::Legacy),
@@ -53,10 +54,24 @@ pub const UPSTREAMS: [Upstream; 7] = [
     upstream("ol", "legacy-sse", Era::Legacy),
 ];
 
+/// In containers, where there is an engine.
+const CONTAINERS: [Upstream; 2] = [upstream("dl", "docker", Era::Legacy), upstream("dm", "docker", Era::Modern)];
+
+pub fn upstreams() -> Vec<Upstream> {
+    let containers = if image().is_some() { CONTAINERS.as_slice() } else { &[] };
+    UPSTREAMS.iter().chain(containers).copied().collect()
+}
+
+/// The raw server as an image.
+fn image() -> Option<&'static str> {
+    static IMAGE: OnceLock<Option<String>> = OnceLock::new();
+    IMAGE.get_or_init(|| Engine::bring().map(|_| engine::import("raw", &[RAW]))).as_deref()
+}
+
 impl Upstream {
     /// Whether it is told and says things a line each.
     pub fn hears_lines(self) -> bool {
-        self.mode == "stdio"
+        matches!(self.mode, "stdio" | "docker")
     }
 
     pub fn says_lines(self) -> bool {
@@ -79,7 +94,7 @@ impl Rig {
     pub fn new(http: bool) -> Self {
         let home = Home::new();
         let (mut yaml, mut remotes) = (String::new(), Vec::new());
-        for Upstream { name, mode, era } in UPSTREAMS {
+        for Upstream { name, mode, era } in upstreams() {
             let dir = home.path(name);
             fs::create_dir(&dir).unwrap();
             let era = if era == Era::Legacy { "legacy" } else { "modern" };
@@ -87,6 +102,15 @@ impl Rig {
             if mode == "stdio" {
                 let command: Vec<&str> = [RAW].into_iter().chain(args).collect();
                 yaml += &format!("  {name}: {{command: {}}}\n", json!(command));
+                continue;
+            }
+            if let ("docker", Some(image)) = (mode, image()) {
+                let command = json!(["stdio", "--era", era, "--dir", "/shared"]);
+                let volumes = json!([format!("{}:/shared:rw", dir.display())]);
+                yaml += &format!(
+                    "  {name}: {{mode: docker, image: \"{image}\", command: {command}, volumes: {volumes}, user: current, \
+                     stop: {{grace_s: 1, term_s: 0.5}}}}\n"
+                );
                 continue;
             }
             let mut child = Command::new(RAW).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

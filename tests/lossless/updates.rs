@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::rig::{Era, Front, Rig, UPSTREAMS};
+use crate::rig::{Era, Front, Rig, upstreams};
 
 #[test]
 fn an_update_of_a_resource_keeps_every_byte_but_the_uri() {
     let rig = Rig::new(false);
-    for upstream in UPSTREAMS.into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
+    for upstream in upstreams().into_iter().filter(|u| u.era == Era::Legacy && u.mode != "json") {
         let update = r#"{"x":1.10,"jsonrpc":"2.0","params":{"z":[-0],"uri":"test:\/\/case-u","_meta":{"a":1.0,"a":2},"title":"\ud800"},"method":"notifications/resources/updated"}"#;
         let answer = r#"{"jsonrpc":"2.0","id":@ID@,"result":{}}"#;
         fs::write(rig.script(upstream, "case-u"), format!("{update}\n%%\n{answer}")).unwrap();
