@@ -39,11 +39,13 @@ test-podman: ## the container tests against a Podman service (installs and start
 check: $(DENY) ## formatting, lints, documentation links, licences and origins of dependencies
 	cargo fmt --check
 	cargo fmt --check --manifest-path integration/fixture/Cargo.toml
+	cargo fmt --check --manifest-path integration/rmcp-peers/Cargo.toml
 	cargo clippy $(FEATURES) --all-targets -- -D warnings
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet $(FEATURES) --no-deps --document-private-items --lib
 	$(DENY) --all-features check --hide-inclusion-graph licenses bans sources
-	$(DENY) --manifest-path integration/fixture/Cargo.toml check --config deny.toml --hide-inclusion-graph licenses bans sources
+	$(DENY) --manifest-path integration/fixture/Cargo.toml --config deny.toml check --hide-inclusion-graph licenses bans sources
+	$(DENY) --manifest-path integration/rmcp-peers/Cargo.toml --config deny.toml check --hide-inclusion-graph licenses bans sources
 
 fmt: ## formats the tree
 	cargo fmt
