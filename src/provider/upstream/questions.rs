@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,9 +27,16 @@ const LOOK: Duration = Duration::from_millis(20);
 const WAIT: Duration = Duration::from_secs(600);
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// By raw id; fires when the upstream takes it back.
+/// Questions that a server asks together come within this time of each other.
+const TOGETHER: Duration = Duration::from_millis(10);
+
 #[derive(Default)]
-pub(super) struct Questions(Mutex<HashMap<Bytes, CancellationToken>>);
+pub(super) struct Questions {
+    /// By raw id; fires when the upstream takes it back.
+    open: Mutex<HashMap<Bytes, CancellationToken>>,
+    /// Those that their client cannot be asked, and that wait for others beside them.
+    lacking: AtomicUsize,
+}
 
 /// One of them; dropped, it is over.
 struct Open {
@@ -108,10 +118,24 @@ impl Ear {
             );
             return self.reply(wire::error(frame.id(), code::METHOD_NOT_FOUND, &message, None));
         };
-        if self.end_call_that_lacks(answering, feature) {
-            let message = "the client of this call has not declared the capability; the call was cancelled";
-            return self.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+        if self.0.questions.lacking.fetch_add(1, Ordering::Relaxed) >= MOST {
+            self.0.questions.lacking.fetch_sub(1, Ordering::Relaxed);
+            return self.not_routed(frame);
         }
+        // A server may ask several things at once, of which this client can be asked one: then its call goes on.
+        let (ear, frame) = (Self(self.0.clone()), frame.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(TOGETHER).await;
+            ear.0.questions.lacking.fetch_sub(1, Ordering::Relaxed);
+            if ear.0.questions.all().is_empty() && ear.end_call_that_lacks(answering, feature) {
+                let message = "the client of this call has not declared the capability; the call was cancelled";
+                return ear.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
+            }
+            ear.not_routed(&frame);
+        });
+    }
+
+    fn not_routed(&self, frame: &Frame) {
         let provider = self.0.provider.as_str();
         let message = self.0.client_end.refusal(provider);
         let data = serde_json::json!({"error": "not_routed", "provider": provider});
@@ -244,6 +268,6 @@ impl Questions {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Bytes, CancellationToken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,7 +80,14 @@ pub(super) async fn out_of_memory(engine: &Engine, id: &str, since: SystemTime) 
 
 /// The exit code, from the engine's memory of the past.
 async fn recalled_code(engine: &Engine, id: &str, since: SystemTime) -> Option<i64> {
-    let event = recall(engine, id, since, &["die", "died"]).await?;
+    let event = match recall(engine, id, since, &["die", "died"]).await {
+        Some(event) => event,
+        // Podman answers a wait before it has written down what happened.
+        None => {
+            sleep(LOOK_EVERY).await;
+            recall(engine, id, since, &["die", "died"]).await?
+        }
+    };
     let about = event.actor?.attributes?;
     ["exitCode", "containerExitCode"].iter().find_map(|name| about.get(*name)?.parse().ok())
 }
