@@ -12,7 +12,7 @@ FUZZ_VERSION := 0.13.2
 FUZZ         := $(TOOLS)/cargo-fuzz-$(FUZZ_VERSION)
 RUN_FUZZ     := RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --release --sanitizer none --target-dir target/fuzz
 
-.PHONY: help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
+.PHONY: matrix help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,6 +63,9 @@ integration: ## real servers and real clients against the release binary
 	integration/run
 	integration/modern
 	integration/conformance
+
+matrix: ## each client library against each server library, through the release binary: docs/compatibility.md
+	cargo build --release --bin hangar
 	integration/matrix
 
 storm: ## a thousand reloads under load, 100 000 abandoned sessions, with the release binary: the tests named storm_*
