@@ -1,5 +1,7 @@
 //! The modern era at the front: revision 2026-07-28 over HTTP and stdio, through the shipped binary.
 
+#[path = "support/exchange.rs"]
+mod exchange;
 #[path = "support/gateway.rs"]
 mod gateway;
 
@@ -44,22 +46,9 @@ impl Exchange {
     }
 
     fn of(verb: &str, address: SocketAddr, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!(
-            "{verb} /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
-             Accept: application/json, text/event-stream\r\n{extra}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut stream = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head: head.to_ascii_lowercase(), stream }
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (head, stream) = exchange::exchange(address, verb, &headers, body, SOON);
+        Self { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, stream }
     }
 
     fn json(mut self) -> (u16, Value) {

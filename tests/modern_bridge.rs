@@ -1,11 +1,13 @@
 //! Many legacy clients over HTTP that one modern upstream asks at the same time: each is asked for its own calls only, on the
 //! stream of that call, and each answer goes back into the call it was given for.
 
+#[path = "support/exchange.rs"]
+mod exchange;
 #[path = "support/gateway.rs"]
 mod gateway;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpStream},
     thread,
 };
@@ -33,23 +35,8 @@ impl Client {
     }
 
     fn post(&self, body: &Value) -> (String, BufReader<TcpStream>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let body = body.to_string();
         let session = if self.key.is_empty() { String::new() } else { format!("Mcp-Session-Id: {}\r\n", self.key) };
-        let head = format!(
-            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nConnection: close\r\n\
-             Accept: application/json, text/event-stream\r\n{session}Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut stream = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        (head.to_ascii_lowercase(), stream)
+        exchange::exchange(self.address, "POST", &session, &body.to_string(), SOON)
     }
 
     /// The messages on the stream of one call: questions, each answered with the nonce, and the answer at the end.

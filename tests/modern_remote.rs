@@ -3,50 +3,18 @@
 
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/remote_process.rs"]
+mod remote_process;
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use gateway::{Gateway, Home, SOON, UNWATCHED, Value, config, eventually, json};
+use remote_process::Remote;
 
 const VERSION: &str = "2026-07-28";
 
-/// Ends when its stdin is closed.
-struct Remote {
-    child: Child,
-    address: String,
-}
-
-impl Remote {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"))
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { child, address: address.trim().to_owned() }
-    }
-
-    fn provider(&self, keys: &str) -> String {
-        format!("  r: {{mode: remote, endpoint: \"http://{}/mcp\"{keys}}}\n", self.address)
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
 fn start(home: &Arc<Home>, remote: &Remote, keys: &str) -> Gateway {
-    home.put(&config(&remote.provider(keys), UNWATCHED));
+    home.put(&config(&remote.provider("r", keys), UNWATCHED));
     let gateway = Gateway::spawn(home);
     gateway.client.initialize(json!({"elicitation": {}}));
     gateway

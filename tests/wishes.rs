@@ -5,15 +5,14 @@
 mod exchange;
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/remote_process.rs"]
+mod remote_process;
 
-use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::collections::BTreeSet;
 
 use exchange::{Exchange, Legacy, params};
 use gateway::{Gateway, Home, Value, eventually, json, ms};
+use remote_process::Remote;
 
 fn subscriptions(client: &Legacy) -> BTreeSet<String> {
     serde_json::from_str(&client.text("a__subscriptions", json!({}))).unwrap()
@@ -73,40 +72,10 @@ fn a_modern_upstream_is_listened_to_for_nothing_that_nobody_wants_any_more() {
     gateway.stop();
 }
 
-struct Remote {
-    child: Child,
-    address: String,
-}
-
-impl Remote {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"))
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { child, address: address.trim().to_owned() }
-    }
-
-    fn provider(&self) -> String {
-        format!("  a: {{mode: remote, endpoint: \"http://{}/mcp\"}}\n", self.address)
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn an_upstream_that_forgets_its_session_is_greeted_once_and_told_again_what_clients_want() {
     let (home, remote) = (Home::new(), Remote::start(&["--resources"]));
-    let (gateway, address) = Gateway::over_http(&home, &remote.provider());
+    let (gateway, address) = Gateway::over_http(&home, &remote.provider("a", ""));
     let client = Legacy::open(address, json!({}));
     let stats = || -> Value { serde_json::from_str(&client.text("a__stats", json!({}))).unwrap() };
     subscribe(&client, "test://r");

@@ -1,12 +1,8 @@
 //! Calls that get no answer: which of them move to another member, and what becomes of the members.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread::sleep,
-};
+use std::thread::sleep;
 
-use crate::{gateway::Signal, gateway::signal, rig::*};
+use crate::{gateway::Signal, gateway::signal, remote_process::Remote, rig::*};
 
 const BY_PRIORITY: &str = "strategy: priority, members: [{id: a, priority: 1}, {id: b, priority: 2}]";
 
@@ -234,33 +230,11 @@ fn rebalancing_brings_back_what_answers() {
     gateway.stop();
 }
 
-struct Remote(Child);
-
-impl Remote {
-    fn start() -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        (Self(child), address.trim().to_owned())
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_remote_member_that_cannot_be_reached_was_sent_nothing() {
     let home = Home::new();
-    let (remote, address) = Remote::start();
-    let providers = format!("  r: {{mode: remote, endpoint: \"http://{address}/mcp\", health_check_interval_s: 0}}\n");
+    let remote = Remote::start(&[]);
+    let providers = remote.provider("r", ", health_check_interval_s: 0");
     let group = workers("strategy: priority, members: [{id: r, priority: 0}, {id: b}]");
     let gateway = Gateway::start(&home, &(providers + &members(&home, &[("b", &[], "")]) + &group));
     assert_eq!(gateway.client.text("workers__echo", json!({"text": "r"})), "r");

@@ -3,6 +3,8 @@
 
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/remote_process.rs"]
+mod remote_process;
 
 mod failures;
 mod offers;

@@ -2,39 +2,16 @@
 //! may come after the answer, or before anybody listens. It is for the client of that call, or for nobody.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
 
-use crate::rig::{Conn, Running, call, start_gateway};
-
-/// Ends when its stdin is closed.
-struct Remote {
-    child: Child,
-    yaml: String,
-}
-
-impl Remote {
-    fn start(options: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"));
-        let mut child = command.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut address).expect("an address");
-        let yaml = format!("providers:\n  r: {{mode: remote, endpoint: \"http://{}/mcp\"}}\n", address.trim());
-        Self { child, yaml }
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
+use crate::{
+    remote_process::Remote,
+    rig::{Conn, Running, call, start_gateway},
+};
 
 /// A session and its stream.
 fn client(gateway: &Running) -> (String, Conn) {
@@ -78,7 +55,7 @@ fn logs_and_hears(gateway: &Running, session: &str, stream: &mut Conn, text: &st
 #[test]
 fn a_log_message_that_comes_after_its_answer_is_told_to_the_only_client_it_can_be_for() {
     let remote = Remote::start(&[]);
-    let gateway = start_gateway(&remote.yaml);
+    let gateway = start_gateway(&format!("providers:\n{}", remote.provider("r", "")));
     let (session, mut stream) = client(&gateway);
     logs_and_hears(&gateway, &session, &mut stream, "mine");
 
@@ -104,7 +81,7 @@ fn a_log_message_that_comes_after_its_answer_is_told_to_the_only_client_it_can_b
 #[test]
 fn the_first_call_waits_for_the_stream_on_which_its_client_may_be_asked() {
     let remote = Remote::start(&["--stream-after-ms", "150"]);
-    let gateway = start_gateway(&remote.yaml);
+    let gateway = start_gateway(&format!("providers:\n{}", remote.provider("r", "")));
     let session = gateway.session("2025-11-25");
     let answer = gateway.mcp(Some(&session), &call(1, "r__stats", &json!({}))).json();
     let text = answer["result"]["content"][0]["text"].as_str().expect("a text");

@@ -5,6 +5,8 @@ mod api;
 mod connections;
 mod late;
 mod refusals;
+#[path = "../support/remote_process.rs"]
+mod remote_process;
 mod rig;
 mod sessions;
 mod streams;

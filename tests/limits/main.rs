@@ -3,6 +3,8 @@
 
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/remote_process.rs"]
+mod remote_process;
 #[allow(dead_code, reason = "the HTTP tests use the rest")]
 #[path = "../http/rig.rs"]
 mod rig;

@@ -1,31 +1,6 @@
 //! What is taken of a provider, and given to it.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-};
-
-use crate::gateway::*;
-
-/// The test remote; ends with this value.
-struct Remote(Child, String);
-
-impl Remote {
-    fn start() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self(child, address.trim().to_owned())
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::{gateway::*, remote_process::Remote};
 
 /// The longest text that comes through, of those that a call gives; the error of one more.
 fn boundary(gives: impl Fn(u64) -> Value) -> (u64, Value) {
@@ -92,8 +67,8 @@ fn messages_of_a_provider() {
 
 #[test]
 fn messages_of_a_remote_provider() {
-    let (home, remote) = (Home::new(), Remote::start());
-    let endpoint = format!("http://{}/mcp", remote.1);
+    let (home, remote) = (Home::new(), Remote::start(&[]));
+    let endpoint = format!("http://{}/mcp", remote.address);
     let yaml = format!("  r: {{mode: remote, endpoint: \"{endpoint}\", max_message_bytes: 100000}}\n");
     let gateway = Gateway::start(&home, &yaml);
     let echo = |bytes: u64| gateway.client.start_tool("r__echo", json!({"text": "x".repeat(bytes as usize)})).wait();

@@ -1,7 +1,7 @@
 //! A client over HTTP: its session, each request on a connection of its own, and the stream for what belongs to no call.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 
-use crate::gateway::{SOON, Value, eventually, json};
+use crate::{
+    exchange,
+    gateway::{SOON, Value, eventually, json},
+};
 
 pub const MODERN: &str = "2026-07-28";
 
@@ -157,19 +160,6 @@ pub fn exchange(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (String, BufReader<TcpStream>) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(SOON * 3)).unwrap();
-    let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!(
-        "{verb} /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
-         Accept: application/json, text/event-stream\r\n{extra}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    (head.to_ascii_lowercase(), stream)
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    exchange::exchange(address, verb, &headers, body, SOON * 3)
 }

@@ -1,43 +1,18 @@
 //! Instances that are no child processes: sessions with a remote server, containers; and clients of `hangar connect`.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::thread;
 
 use crate::{
     client::{Client, text},
     engine::Engine,
     gateway::{Gateway, Home, SOON, Value, eventually, json, ms},
+    remote_process::Remote,
 };
-
-struct Remote {
-    child: Child,
-    address: String,
-}
-
-impl Remote {
-    fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hangar-test-remote"));
-        let mut child = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { child, address: address.trim().to_owned() }
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn each_client_has_a_session_of_its_own_with_a_remote_server() {
     let (home, remote) = (Home::new(), Remote::start(&[]));
-    let provider = format!("  a: {{mode: remote, endpoint: \"http://{}/mcp\", sharing: session}}\n", remote.address);
+    let provider = remote.provider("a", ", sharing: session");
     let (gateway, address) = Gateway::over_http(&home, &provider);
     let [one, other] = [(); 2].map(|()| Client::open(address, json!({"elicitation": {}})));
     let stats = |client: &Client| -> Value { serde_json::from_str(&client.text("a__stats", json!({}))).unwrap() };

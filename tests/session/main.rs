@@ -2,8 +2,12 @@
 
 #[path = "../support/engine.rs"]
 mod engine;
+#[path = "../support/exchange.rs"]
+mod exchange;
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/remote_process.rs"]
+mod remote_process;
 
 mod client;
 mod elsewhere;

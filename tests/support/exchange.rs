@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -20,6 +21,31 @@ pub fn params(mut parameters: Value, capabilities: Value) -> Value {
     meta["io.modelcontextprotocol/protocolVersion"] = json!(VERSION);
     meta[CAPABILITIES] = capabilities;
     parameters
+}
+
+/// One request on a connection of its own: the head of its answer, in lower case, and what follows. `headers`: whole lines;
+/// `patience`: for each read.
+pub fn exchange(
+    address: SocketAddr,
+    verb: &str,
+    headers: &str,
+    body: &str,
+    patience: Duration,
+) -> (String, BufReader<TcpStream>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let head = format!(
+        "{verb} /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    (head.to_ascii_lowercase(), stream)
 }
 
 /// An answer, or a stream of messages.
@@ -44,20 +70,8 @@ impl Exchange {
 
     /// `headers`: whole lines.
     pub fn send(verb: &str, address: SocketAddr, headers: &str, body: &str) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let head = format!(
-            "{verb} /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
-             Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut stream = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        Self { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head: head.to_ascii_lowercase(), stream }
+        let (head, stream) = exchange(address, verb, headers, body, SOON);
+        Self { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, stream }
     }
 
     /// Status and answer; of a stream its last message.
