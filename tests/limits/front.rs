@@ -86,6 +86,7 @@ fn times_of_heads_and_bodies() {
 #[test]
 fn connections() {
     let gateway = gateway("connections: 3");
+    assert_eq!(gateway.get("/api/status").json()["restart_required"], json!([]), "it has just begun");
     let alive = |conn: &mut crate::rig::Conn| {
         conn.request(&gateway.address, "GET", "/health/live", &[], b"");
     };
