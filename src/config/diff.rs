@@ -12,8 +12,11 @@ use super::{
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
+    let Config { providers, catalog, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
     providers_diff(providers, &new.providers, &mut out);
+    if *catalog != new.catalog {
+        out.settings.push("catalog");
+    }
     groups::diff(groups, &new.groups, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);

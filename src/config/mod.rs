@@ -5,6 +5,7 @@
 //! compares two of them, `schema` prints the table.
 
 mod audit;
+mod catalog;
 mod cleanup;
 mod codes;
 mod daemon;
@@ -43,6 +44,7 @@ mod variables;
 mod volumes;
 
 pub use audit::AuditSettings;
+pub use catalog::could_clash;
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;
@@ -77,6 +79,16 @@ pub struct Sources {
     pub files: Vec<(PathBuf, Option<Arc<[u8]>>)>,
     /// Read as well, but nothing depends on them: not watched, not in the SHA-256.
     pub aside: Vec<(PathBuf, Option<Arc<[u8]>>)>,
+}
+
+impl Sources {
+    /// Where the main file has this key, given by the keys that lead to it.
+    pub fn place_of(&self, keys: &[&str]) -> Option<Place> {
+        let (file, bytes) = self.files.first()?;
+        let text = std::str::from_utf8(bytes.as_deref()?).ok()?;
+        let at = raw::place_of(text.strip_prefix('\u{feff}').unwrap_or(text), keys)?;
+        Some(Place { file: file.clone(), line: at.line, column: at.column })
+    }
 }
 
 /// A configuration that may be put in force.

@@ -22,6 +22,8 @@ use super::{
 pub struct Config {
     /// Providers with `enabled: true` and those with `enabled: false`; look at [`ProviderSpec::enabled`].
     pub providers: BTreeMap<ProviderName, Arc<ProviderSpec>>,
+    /// Not in service until they are loaded. No name of a provider or group is here.
+    pub catalog: BTreeMap<ProviderName, Arc<ProviderSpec>>,
     pub groups: BTreeMap<ProviderName, Arc<GroupSpec>>,
     pub reload: ReloadSettings,
     pub server: ServerSettings,

@@ -85,6 +85,18 @@ pub(super) fn parse(text: &str) -> (Option<Node<'_>>, Vec<Flaw>) {
     (builder.root, builder.flaws)
 }
 
+/// Where the key is that these keys lead to.
+pub(super) fn place_of(text: &str, keys: &[&str]) -> Option<At> {
+    let mut node = parse(text).0?;
+    let mut at = None;
+    for key in keys {
+        let Kind::Map(entries) = &node.kind else { return None };
+        let entry = entries.iter().find(|entry| entry.key == *key)?.clone();
+        (at, node) = (Some(entry.at), entry.value);
+    }
+    at
+}
+
 /// A node with what the budgets need to know about it.
 #[derive(Clone)]
 struct Sized<'y> {

@@ -3,6 +3,7 @@
 //! One task ([`Reloader`]) runs every reload, whatever asked for it; everybody else holds a [`ReloadHandle`].
 
 mod dotenv;
+mod loading;
 mod plan;
 mod reloader;
 mod report;
@@ -11,6 +12,7 @@ mod source;
 mod trigger;
 
 pub use dotenv::DotenvReport;
+pub use loading::{LoadRefusal, LoadResult};
 pub use plan::{Plan, plan};
 pub use reloader::{LastReload, ReloadHandle, ReloadResult, Reloader};
 pub use report::{ReloadError, ReloadOptions, ReloadReport, Trigger};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::{ConfigDiff, GroupSpec, Loaded, ProviderName},
-    provider::Provider,
+    provider::{Owner, Provider},
     registry::{Group, Registry, Snapshot},
     telemetry::StopReason,
 };
@@ -30,7 +30,13 @@ pub fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigD
         let provider = match old {
             Some(same) if unchanged => same.clone(),
             _ => {
-                let made = Provider::new(name.clone(), spec.clone(), registry.slots.of(name), registry.ground.clone());
+                let made = Provider::new(
+                    Owner::Config,
+                    name.clone(),
+                    spec.clone(),
+                    registry.slots.of(name),
+                    registry.ground.clone(),
+                );
                 if let Some(old) = old {
                     made.inherit_catalogue(old);
                 }
@@ -40,6 +46,9 @@ pub fn plan(registry: &Registry, now: &Snapshot, loaded: &Loaded, diff: &ConfigD
         };
         providers.insert(name.clone(), provider);
     }
+    // What others own is not the file's to change.
+    let guests = now.providers.iter().filter(|(_, provider)| !provider.belongs_to.is_config());
+    providers.extend(guests.map(|(name, guest)| (name.clone(), guest.clone())));
     let retire = retired(now, &providers, |name| loaded.config.providers.contains_key(name));
     let groups = groups(registry, now, loaded);
     let config = Arc::new(loaded.config.clone());

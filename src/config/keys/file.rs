@@ -22,6 +22,12 @@ pub(in crate::config) static FILE: Section = Section {
             "{}",
             "Names that stand for several providers each.",
         ),
+        key(
+            "catalog",
+            Shape::Map { keys: &rules::PROVIDER_NAME, of: &Shape::Fields(&PROVIDER), nullable: true },
+            "{}",
+            "Providers that are not in service until they are loaded by name.",
+        ),
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),

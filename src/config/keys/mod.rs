@@ -97,10 +97,7 @@ pub(super) struct Word {
 
 /// What the format will have, but this version does not: refused with a text that says so, and absent from the schema.
 /// Section, key, word of a choice (empty: the key itself), what it is.
-const LATER: &[(&str, &str, &str, &str)] = &[
-    ("file", "catalog", "", "the provider catalogue comes in a later version"),
-    ("file", "discovery", "", "provider discovery comes in a later version"),
-];
+const LATER: &[(&str, &str, &str, &str)] = &[("file", "discovery", "", "provider discovery comes in a later version")];
 
 /// What to say when the thing is of a later version.
 pub(super) fn later(section: &str, key: &str, word: &str) -> Option<&'static str> {
