@@ -10,6 +10,7 @@ mod cleanup;
 mod codes;
 mod daemon;
 mod diff;
+mod discovery;
 pub mod dotenv;
 mod dotenv_file;
 mod expose;
@@ -48,10 +49,11 @@ pub use catalog::could_clash;
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;
-pub use diff::diff;
+pub use diff::{diff, providers_diff};
+pub use discovery::{DiscoverySettings, Fragment, Fragments};
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use expose::{ClientRule, Expose, ExposeSettings};
-pub use files::{MAX_FILE, read_source};
+pub use files::{MAX_FILE, look_at, read_source};
 pub use groups::{GroupBreaker, GroupMember, GroupSpec, MemberHealth, Strategy};
 pub use limits::Limits;
 pub use locate::locate;
@@ -101,6 +103,8 @@ pub struct Loaded {
     pub dotenv: DotenvRead,
     /// Things worth telling that refuse nothing (an empty gateway, a deprecated alias...).
     pub warnings: Vec<Problem>,
+    /// Of `discovery.files`.
+    pub fragments: Fragments,
 }
 
 /// Why there is none. `stage`: `read` | `parse` | `normalize` | `validate`.

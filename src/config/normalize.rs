@@ -11,7 +11,7 @@ use super::{
     ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
     Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, audit, catalog, codes, dotenv, expose,
+    ToolFilter, ToolPrefix, Volume, audit, catalog, codes, discovery, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     groups, limits,
@@ -32,6 +32,7 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
         providers,
         catalog,
         groups: groups::groups(load, file),
+        discovery: discovery::settings(load, file.section("discovery").unwrap_or(&none)),
         reload: reload(file.section("config_reload").unwrap_or(&none)),
         server: {
             let mark = load.enter("server");

@@ -64,7 +64,9 @@ pub(super) struct Flaw {
 }
 
 /// The tree, and what is wrong with it. No tree: nothing further can be said about the file.
-pub(super) fn parse(text: &str) -> (Option<Node<'_>>, Vec<Flaw>) {
+pub(super) type Parsed<'y> = (Option<Node<'y>>, Vec<Flaw>);
+
+pub(super) fn parse(text: &str) -> Parsed<'_> {
     let options = granit_parser::options! { emit_comments: false, emit_unresolved_aliases: true };
     let mut builder = Builder { flaws: Vec::new(), anchors: HashMap::new(), nodes: 0, open: Vec::new(), root: None };
     for next in Parser::new_from_str_with_options(text, options) {

@@ -9,6 +9,8 @@ pub enum Owner {
     Config,
     /// Loaded while running, from a definition in the file. Who asked: `cli`, `http`, `mcp_tool/claude-code`.
     Load(Arc<str>),
+    /// A file of the directory that `discovery.files` names.
+    File(Arc<str>),
 }
 
 impl Owner {
@@ -20,6 +22,7 @@ impl Owner {
     pub fn in_words(&self) -> String {
         match self {
             Self::Config => "the configuration file".to_owned(),
+            Self::File(file) => format!("the fragment {file}"),
             Self::Load(by) => format!("who loaded it ({by})"),
         }
     }
@@ -28,16 +31,18 @@ impl Owner {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::Config => "take it out of the file, or set `enabled: false`, and reload",
+            Self::File(_) => "remove or rename that file",
             Self::Load(_) => "unload it: `hangar unload NAME` or the tool hangar_unload",
         }
     }
 }
 
 impl fmt::Display for Owner {
-    /// `config` | `load:BY`
+    /// `config` | `load:BY` | `file:NAME.yaml`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config => f.write_str("config"),
+            Self::File(file) => write!(f, "file:{file}"),
             Self::Load(by) => write!(f, "load:{by}"),
         }
     }

@@ -7,7 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{reloader::Shared, retire};
+use super::{
+    fragments::{self, Wanted},
+    reloader::Shared,
+    retire,
+};
 use crate::{
     config::{self, Config, Problem, ProviderName, ProviderSpec},
     provider::{Owner, Provider},
@@ -163,8 +167,9 @@ fn not_loadable(config: &Config, typed: &str) -> LoadRefusal {
 // === what a reload has to do with them ===
 
 /// Names of `next` that somebody else has in force.
-pub(super) fn clashes(now: &Snapshot, next: &config::Loaded) -> Vec<Problem> {
-    let guests = now.providers.values().filter(|provider| !provider.belongs_to.is_config());
+pub(super) fn clashes(now: &Snapshot, next: &config::Loaded, wanted: &Wanted) -> Vec<Problem> {
+    let stays = |guest: &Provider| !fragments::is_ours(guest) || wanted.specs.contains_key(&guest.name);
+    let guests = now.providers.values().filter(|guest| !guest.belongs_to.is_config() && stays(guest));
     guests.filter_map(|guest| clash(guest, next)).collect()
 }
 

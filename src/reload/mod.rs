@@ -3,6 +3,7 @@
 //! One task ([`Reloader`]) runs every reload, whatever asked for it; everybody else holds a [`ReloadHandle`].
 
 mod dotenv;
+mod fragments;
 mod loading;
 mod plan;
 mod reloader;

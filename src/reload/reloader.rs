@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger,
+    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger, fragments,
     loading::{self, LoadRefusal, LoadResult, Order, What},
     plan::{self, Plan},
     retire,
@@ -67,6 +67,8 @@ pub struct LastReload {
     pub requested_by: Trigger,
     pub generation: u64,
     pub message: Option<String>,
+    /// Of the last run that succeeded; of fragments that are wrong, too.
+    pub warnings: Vec<String>,
     /// Dotted keys that wait for a restart, as of the last run that succeeded.
     pub restart_required: Vec<&'static str>,
 }
@@ -197,17 +199,20 @@ impl Reloader {
     ) -> ReloadResult {
         let registry = self.shared.registry.clone();
         let now = registry.snapshot();
-        let clashes = loading::clashes(&now, &loaded);
+        let wanted = fragments::wanted(&now, &loaded);
+        let clashes = loading::clashes(&now, &loaded, &wanted);
         if !clashes.is_empty() {
             return Err(self.shared.clash_refusal(trigger, clashes, loaded.sha256));
         }
         let diff = config::diff(&now.config, &loaded.config);
-        let changed = *now.config != loaded.config || now.generation == 0;
+        let changed = *now.config != loaded.config || wanted.changes_something() || now.generation == 0;
         let generation = now.generation + u64::from(changed);
-        let plan = plan::plan(&registry, &now, &loaded, &diff, generation);
-        let mut report = ReloadReport::of(&diff, trigger);
+        let plan = plan::plan_with(&registry, &now, &loaded, &diff, &wanted, generation);
+        let mut report = ReloadReport::of(&wanted.with(&diff), trigger);
+        report.name_owners(&wanted.owners);
         report.config_sha256 = loaded.sha256.clone();
         report.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        report.warnings.extend(wanted.remarks);
         report.warnings.extend(loading::remarks(&now, &loaded.config));
         let before = self.in_force.as_ref().map(|loaded| &loaded.dotenv);
         report.dotenv = DotenvReport::of(before, &loaded.dotenv, options.dry_run);
@@ -250,6 +255,9 @@ impl Reloader {
         fresh.iter().filter(|provider| provider.live().is_some()).for_each(|provider| provider.tell_started());
         report.duration_ms = milliseconds(began);
         report.dotenv.tell();
+        if report.requested_by != Trigger::Boot {
+            report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
+        }
         (self.apply)(&loaded.config);
         *self.shared.variables.lock().unwrap_or_else(PoisonError::into_inner) = loaded.dotenv.clone();
         self.in_force = Some(loaded);
@@ -408,9 +416,9 @@ impl Shared {
         };
         self.registry.ground.telemetry.emit(event);
         let mut slot = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let restart_required = match (result, slot.take()) {
-            (Ok(report), _) => report.restart_required.clone(),
-            (Err(_), before) => before.map(|before| before.restart_required).unwrap_or_default(),
+        let (restart_required, warnings) = match (result, slot.take()) {
+            (Ok(report), _) => (report.restart_required.clone(), report.warnings.clone()),
+            (Err(_), before) => before.map(|before| (before.restart_required, before.warnings)).unwrap_or_default(),
         };
         *slot = Some(LastReload {
             time: jiff::Timestamp::now().to_string(),
@@ -419,6 +427,7 @@ impl Shared {
             generation: self.registry.snapshot().generation,
             message: result.as_ref().err().map(|error| error.message.clone()),
             restart_required,
+            warnings,
         });
     }
 }

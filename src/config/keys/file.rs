@@ -1,7 +1,7 @@
 //! The file as a whole, and its small sections.
 
 use super::{PROVIDER, SERVER, Section, Shape, key, word};
-use crate::config::{audit::AUDIT, group_keys::GROUP, rules, telemetry::TELEMETRY};
+use crate::config::{audit::AUDIT, discovery::DISCOVERY, group_keys::GROUP, rules, telemetry::TELEMETRY};
 
 pub(in crate::config) static FILE: Section = Section {
     id: "file",
@@ -28,6 +28,7 @@ pub(in crate::config) static FILE: Section = Section {
             "{}",
             "Providers that are not in service until they are loaded by name.",
         ),
+        key("discovery", Shape::Fields(&DISCOVERY), "", "Where providers are found beside this file."),
         key("config_reload", Shape::Fields(&RELOAD), "", "How changes of this file are noticed."),
         key("server", Shape::Fields(&SERVER), "", "What clients of the gateway see."),
         key("logging", Shape::Fields(&LOGGING), "", "What the gateway writes to stderr."),

@@ -27,7 +27,7 @@ const CLIENT: &str = "x-hangar-client";
 /// Without secrets: environment and headers by their names only.
 pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.state.gateway.registry.snapshot();
-    let Config { providers, catalog, groups, reload, server, logging, audit, telemetry, cleanup, daemon } =
+    let Config { providers, catalog, groups, discovery, reload, server, logging, audit, telemetry, cleanup, daemon } =
         &*snapshot.config;
     let providers: Map<_, _> = providers.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
     let catalog: Map<_, _> = catalog.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
@@ -40,6 +40,7 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
         "providers": providers,
         "catalog": catalog,
         "groups": groups,
+        "discovery": {"files": discovery.directory.as_ref().map(|directory| json!({"directory": directory}))},
         "config_reload": {
             "enabled": reload.enabled,
             "use_watchdog": reload.use_watchdog,
