@@ -6,6 +6,7 @@ mod ending;
 mod handover;
 mod listeners;
 mod lives;
+mod loaded;
 mod pid_files;
 mod reaper;
 mod restart;
@@ -170,6 +171,7 @@ async fn serve(
     let booted = reload.reload(Trigger::Boot, ReloadOptions::default()).await;
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
+    loaded::again(std::mem::take(&mut earlier.state.loaded), &reload).await;
 
     let http = match options.http {
         true => Some(listeners::http(&registry.snapshot().config, &options, &mut earlier).await?),

@@ -13,8 +13,8 @@ use std::{
 };
 
 use super::{
-    AuditSettings, CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, Limits, LoggingSettings, ReloadSettings,
-    TelemetrySettings,
+    AuditSettings, CleanupSettings, DaemonSettings, DiscoverySettings, ExposeSettings, GroupSpec, Limits,
+    LoggingSettings, ReloadSettings, TelemetrySettings,
 };
 
 /// The whole file, normalised. Source: CONTRACT section 1.
@@ -22,7 +22,10 @@ use super::{
 pub struct Config {
     /// Providers with `enabled: true` and those with `enabled: false`; look at [`ProviderSpec::enabled`].
     pub providers: BTreeMap<ProviderName, Arc<ProviderSpec>>,
+    /// Not in service until they are loaded. No name of a provider or group is here.
+    pub catalog: BTreeMap<ProviderName, Arc<ProviderSpec>>,
     pub groups: BTreeMap<ProviderName, Arc<GroupSpec>>,
+    pub discovery: DiscoverySettings,
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
