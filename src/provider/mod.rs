@@ -1,8 +1,9 @@
 //! One provider's life: started once by whoever needs it first, leased to calls, probed, stopped when idle, retired once.
 //!
 //! A [`Provider`] is one generation of one name. `state` is the table, `slot` keeps two generations of a name apart,
-//! `life` starts and ends instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
+//! `birth` and `life` start and end instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
 
+mod birth;
 mod catalogue;
 mod era;
 mod error;
