@@ -5,6 +5,7 @@ use super::{
     audit::AUDIT,
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     limits::{LEAST_BYTES, LIMITS, MOST_BYTES},
+    provider_keys::{PROVIDER_BREAKER, STOP, TOOLS},
     rules::{self, Rule},
     scalar,
     telemetry::{OTLP, TELEMETRY},
@@ -131,13 +132,13 @@ const DOCKER: &[&str] = &["docker"];
 const REMOTE: &[&str] = &["remote"];
 const CHILD: &[&str] = &["subprocess", "docker"];
 
-const fn list(of: &'static Shape) -> Shape {
+pub(super) const fn list(of: &'static Shape) -> Shape {
     Shape::List { of, filled: false }
 }
 
 const ARGUMENT: Shape = Shape::Scalar(&rules::NO_NUL);
 const PATH: Shape = Shape::Text(&rules::PATH);
-const GLOB: Shape = Shape::Text(&rules::GLOB);
+pub(super) const GLOB: Shape = Shape::Text(&rules::GLOB);
 const ENV: Shape = Shape::Map { keys: &rules::ENV_NAME, of: &Shape::Scalar(&rules::NO_NUL), nullable: true };
 const HEADERS: Shape =
     Shape::Map { keys: &rules::HEADER_NAME, of: &Shape::Scalar(&rules::HEADER_VALUE), nullable: true };
@@ -248,8 +249,10 @@ pub(super) static PROVIDER: Section = Section {
             "max_consecutive_failures",
             Shape::Whole { min: 1, max: MAX_COUNT },
             "3",
-            "Failed starts or probes in a row before the provider counts as dead.",
+            "Failed starts or probes in a row, or ends without an answer, before the provider counts as dead.",
         ),
+        key("crash_budget", Shape::Whole { min: 0, max: 1000 }, "5", "Times it may end by itself within a minute and be started again by the next call at once; 0 = no limit."),
+        key("circuit_breaker", Shape::Fields(&PROVIDER_BREAKER), "{}", "When calls of a provider that does not answer are refused at once, and for how long."),
         key("max_concurrency", Shape::Whole { min: 0, max: MAX_COUNT }, "10", "Calls in flight at the same time; 0 = unlimited."),
         key("max_queued", Shape::Whole { min: 0, max: MAX_COUNT }, "1024", "Calls that may wait for their turn; 0 = none, each is refused at once."),
         key("max_message_bytes", Shape::Whole { min: LEAST_BYTES, max: MOST_BYTES }, "16777216", "Longest message taken from the provider."),
@@ -275,26 +278,6 @@ pub(super) static PROVIDER: Section = Section {
 pub(super) const MAX_COUNT: u64 = 1_000_000;
 /// The smallest time that is not zero.
 pub(super) const ABOVE_ZERO: f64 = 0.001;
-
-static STOP: Section = Section {
-    id: "stop",
-    about: "The waiting times between closing stdin, SIGTERM and SIGKILL; together at most 40.",
-    selector: None,
-    keys: &[
-        key("grace_s", Shape::Seconds { min: 0.0 }, "10", "Seconds between closing stdin and SIGTERM."),
-        key("term_s", Shape::Seconds { min: 0.0 }, "9", "Seconds between SIGTERM and SIGKILL."),
-    ],
-};
-
-static TOOLS: Section = Section {
-    id: "tools",
-    about: "Patterns on the provider's own tool names. A tool is offered when an `allow` matches and no `deny` does.",
-    selector: None,
-    keys: &[
-        key("allow", Shape::List { of: &GLOB, filled: true }, "[\"*\"]", "Tools to offer."),
-        key("deny", list(&GLOB), "[]", "Tools to hold back."),
-    ],
-};
 
 static RESOURCES: Section = Section {
     id: "resources",
@@ -471,8 +454,28 @@ static DAEMON: Section = Section {
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
-    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &GROUP, &MEMBER, &HEALTH, &BREAKER, &RELOAD, &SERVER,
-    &CLIENT, &LIMITS, &LOGGING, &AUDIT, &TELEMETRY, &OTLP, &CLEANUP, &DAEMON,
+    &FILE,
+    &PROVIDER,
+    &STOP,
+    &TOOLS,
+    &PROVIDER_BREAKER,
+    &RESOURCES,
+    &AUTH,
+    &TLS,
+    &GROUP,
+    &MEMBER,
+    &HEALTH,
+    &BREAKER,
+    &RELOAD,
+    &SERVER,
+    &CLIENT,
+    &LIMITS,
+    &LOGGING,
+    &AUDIT,
+    &TELEMETRY,
+    &OTLP,
+    &CLEANUP,
+    &DAEMON,
 ];
 
 impl Shape {

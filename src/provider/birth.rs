@@ -16,6 +16,7 @@ use super::{
     Catalogue, Era, Failure, HandshakeError, Provider, StateEvent, Upstream,
     error::TAIL,
     handshake,
+    health::Unwell,
     negotiation::{self, Opening},
     news::UpstreamNews,
     slot::SlotGuard,
@@ -136,7 +137,11 @@ impl Provider {
                 let ends = !matches!(self.spec.launch, Launch::Remote(_)) && matches!(error, HandshakeError::Call(_));
                 let of_probe = probing.into_inner() && ends;
                 let patience = if of_probe { PROBED_EXIT_SEEN } else { EXIT_SEEN };
-                let stillborn = self.exit_or(error.cause(), connection, patience).await;
+                let wait = error.retry_after();
+                let mut stillborn = self.exit_or(error.cause(), connection, patience).await;
+                if let Some(failure) = &mut stillborn.failure {
+                    failure.wait = wait;
+                }
                 let of_probe = of_probe && stillborn.connection.is_none();
                 Err(Stillborn { of_probe, ..stillborn })
             }
@@ -184,6 +189,7 @@ impl Provider {
             core.ready_since = Some(Instant::now());
             core.started += 1;
             core.retry_at = None;
+            core.unwell = Unwell::default();
             self.step(&mut core, StateEvent::HandshakeDone);
             // A stop that was ordered in the last moment of the start.
             if core.retired.is_some() || core.order.is_some() {
@@ -214,7 +220,7 @@ impl Provider {
             self.step(&mut core, StateEvent::StartFailed);
             return;
         };
-        core.count_failure(attempt, failure.clone(), 0);
+        core.start_failed(attempt, failure.clone(), Instant::now());
         let failures = core.consecutive_failures;
         let for_good = failures >= self.spec.max_consecutive_failures;
         self.step(&mut core, if for_good { StateEvent::StartFailedForGood } else { StateEvent::StartFailed });

@@ -9,15 +9,11 @@ use std::{
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::{CallError, Core, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream};
+use super::{CallError, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, health::Unwell};
 use crate::{
     telemetry::{Event, StopReason},
     transport::{Close, Connection, Exit},
 };
-
-/// Back-off between starts of one that fails again and again.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
-const BACK_OFF_MOST: Duration = Duration::from_secs(30);
 
 /// How a live instance came to its end.
 struct Ended {
@@ -170,14 +166,18 @@ impl Provider {
             core.upstream = None;
             core.order = None;
             core.ready_since = None;
+            core.unwell = Unwell::default();
+            let mut step = event;
             if event == StateEvent::Gone {
-                let output = output.clone();
-                // One free restart: a server that died after it had worked is started again by the next call at once.
-                core.count_failure(attempt, Failure::of(format!("it {exit}"), output), 1);
+                let failure = Failure::of(format!("it {exit}"), output.clone());
+                let (most, budget) = (self.spec.max_consecutive_failures, self.spec.crash_budget);
+                if core.crashed(attempt, failure, most, budget, Instant::now()) {
+                    step = StateEvent::GoneForGood;
+                }
             }
             // A stop may have been ordered between the exit and now.
-            let event = if core.state == ProviderState::Stopping { StateEvent::Released } else { event };
-            self.step(&mut core, event);
+            let step = if core.state == ProviderState::Stopping { StateEvent::Released } else { step };
+            self.step(&mut core, step);
             core.consecutive_failures
         };
         // After the change of state: whoever is told and calls again at once must not find the dead one.
@@ -249,22 +249,6 @@ impl Provider {
         self.wake.notify_one();
         attempt
     }
-}
-
-impl Core {
-    /// `free`: failures in a row that cost no waiting.
-    pub(super) fn count_failure(&mut self, attempt: u64, failure: Failure, free: u32) {
-        self.consecutive_failures += 1;
-        self.last_failure = Some((attempt, failure));
-        let step = self.consecutive_failures.saturating_sub(free);
-        self.retry_at = (step > 0).then(|| Instant::now() + back_off(step));
-    }
-}
-
-/// 0.5 s, doubled each time, 30 s at most; less up to a quarter, so that many do not start at one moment.
-fn back_off(failures: u32) -> Duration {
-    let doubled = BACK_OFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    doubled.min(BACK_OFF_MOST).mul_f64(1.0 - fastrand::f64() / 4.0)
 }
 
 async fn at(when: Option<Instant>) {
