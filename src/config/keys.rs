@@ -5,7 +5,7 @@ use super::{
     audit::AUDIT,
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     limits::{LEAST_BYTES, LIMITS, MOST_BYTES},
-    provider_keys::{PROVIDER_BREAKER, STOP, TOOLS},
+    provider_keys::{PROVIDER_BREAKER, RESOURCES, STOP, TOOLS},
     rules::{self, Rule},
     scalar,
     telemetry::{OTLP, TELEMETRY},
@@ -278,24 +278,6 @@ pub(super) static PROVIDER: Section = Section {
 pub(super) const MAX_COUNT: u64 = 1_000_000;
 /// The smallest time that is not zero.
 pub(super) const ABOVE_ZERO: f64 = 0.001;
-
-static RESOURCES: Section = Section {
-    id: "resources",
-    about: "Limits of a container; 0 = unlimited.",
-    selector: None,
-    keys: &[
-        key(
-            "memory",
-            Shape::Memory { min: 6 << 20 },
-            "\"512m\"",
-            "Bytes, or a number with `k`, `m`, `g` or `t` (powers of 1024). At least `6m`; 0 = unlimited.",
-        )
-        .nullable(),
-        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "1.0", "Cores; 0.5 is half a core; 0 = unlimited.")
-            .nullable(),
-        key("pids", Shape::Whole { min: 0, max: 4_194_304 }, "128", "Processes and threads; 0 = unlimited.").nullable(),
-    ],
-};
 
 static AUTH: Section = Section {
     id: "auth",

@@ -1,5 +1,5 @@
-//! The mappings in a provider that say how it is stopped, what of it is offered and when it is left alone: a part of the one
-//! table of keys.
+//! Mappings in a provider: how it is stopped, what of it is offered, what its container may use, when it is left alone. A part
+//! of the one table of keys.
 
 use super::keys::{ABOVE_ZERO, GLOB, MAX_COUNT, Section, Shape, key, list};
 
@@ -20,6 +20,24 @@ pub(super) static TOOLS: Section = Section {
     keys: &[
         key("allow", Shape::List { of: &GLOB, filled: true }, "[\"*\"]", "Tools to offer."),
         key("deny", list(&GLOB), "[]", "Tools to hold back."),
+    ],
+};
+
+pub(super) static RESOURCES: Section = Section {
+    id: "resources",
+    about: "Limits of a container; 0 = unlimited.",
+    selector: None,
+    keys: &[
+        key(
+            "memory",
+            Shape::Memory { min: 6 << 20 },
+            "\"512m\"",
+            "Bytes, or a number with `k`, `m`, `g` or `t` (powers of 1024). At least `6m`; 0 = unlimited.",
+        )
+        .nullable(),
+        key("cpu", Shape::Decimal { min: 0.01, max: 4096.0 }, "1.0", "Cores; 0.5 is half a core; 0 = unlimited.")
+            .nullable(),
+        key("pids", Shape::Whole { min: 0, max: 4_194_304 }, "128", "Processes and threads; 0 = unlimited.").nullable(),
     ],
 };
 

@@ -152,6 +152,8 @@ impl Provider {
                 Err(error) => !matches!(error, CallError::Timeout { .. }) && !is_its_fault(&error, true),
                 Ok(_) => true,
             },
+            // It does not even read.
+            Err(CallError::Transport { error: TransportError::Overloaded { .. }, .. }) => false,
             Err(error) => !is_its_fault(&error, false),
         }
     }

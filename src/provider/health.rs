@@ -41,10 +41,7 @@ impl Provider {
         let mut failed = 0;
         loop {
             tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-            let found = match probe(&upstream, interval.min(PROBE_TIMEOUT)).await {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            };
+            let found = probe(&upstream, interval.min(PROBE_TIMEOUT)).await.err();
             match &found {
                 None => failed = 0,
                 Some(error) => {
@@ -119,12 +116,11 @@ impl Provider {
                 }
             }
             tries = if wrong.is_some() { tries + 1 } else { 0 };
-            {
-                let mut core = self.core();
-                core.unwell.catalogue = wrong;
-                self.show_health(&mut core);
-            }
+            // Before it is said to be healthy again.
             self.learned(next);
+            let mut core = self.core();
+            core.unwell.catalogue = wrong;
+            self.show_health(&mut core);
         }
     }
 
