@@ -120,7 +120,7 @@ impl CallError {
                 format!("{limit} calls are running (max_concurrency) and {queued} wait (max_queued)")
             }
             Self::Full { limit, .. } => format!("{limit} clients have an instance already (max_instances)"),
-            Self::Retired { .. } => "a configuration reload took it out of service".into(),
+            Self::Retired { .. } => "it was taken out of service by a configuration reload".into(),
             Self::ShuttingDown { .. } => "the gateway is shutting down".into(),
             Self::ClientGone { .. } => "the client is gone".into(),
             Self::NoInput { what, why, .. } => format!("it needs {what} of the client, and {why}"),

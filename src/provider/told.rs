@@ -41,7 +41,9 @@ impl Provider {
         };
         let state = match &error {
             CallError::NotStarted { state, .. } => *state,
-            CallError::ShuttingDown { .. } | CallError::Cut { .. } => ProviderState::Stopping,
+            CallError::ShuttingDown { .. } | CallError::Cut { .. } | CallError::Retired { .. } => {
+                ProviderState::Stopping
+            }
             _ => status.state,
         };
         Told { error, state, retry_after }

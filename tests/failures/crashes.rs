@@ -1,7 +1,5 @@
 //! A server whose handshake works and that ends soon after, again and again.
 
-use std::time::Instant;
-
 use crate::gateway::*;
 
 fn exit(gateway: &Gateway) -> Value {
@@ -61,11 +59,9 @@ fn one_that_never_answers_backs_off_and_is_dead() {
     assert_eq!(held["data"]["error"], "provider_not_started", "{held}");
     assert_eq!(home.start_count("a"), 2);
     // As soon as it may be tried again, it ends again: that was the third time.
-    let began = Instant::now();
     let third = eventually("it is started once more", SOON, || {
         Some(exit(&gateway)).filter(|error| error["data"]["error"] == "provider_exited")
     });
-    assert!(began.elapsed() < ms(2000));
     assert_eq!(third["data"]["state"], "dead", "{third}");
     eventually("a call after the back-off revives it", SOON, || {
         gateway.client.start_tool("a__echo", json!({})).wait().get("result").map(drop)

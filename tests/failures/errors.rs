@@ -132,6 +132,20 @@ fn of_a_remote_one() {
 }
 
 #[test]
+fn of_one_that_a_reload_takes_away_while_it_starts() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home, &home.provider("a", &["--start-delay", "15000"], ""));
+    let start = gateway.client.start_tool("hangar_start", json!({"provider": "a"}));
+    gateway.wait_state("a", "initializing");
+    gateway.reload("");
+    let told = start.wait()["result"]["structuredContent"].take();
+    let answer = json!({"error": {"message": told["message"], "data": told["details"]}});
+    let (provider, error, state, fault) = ("a", "provider_retired", "stopping", "internal");
+    check(&answer, Wanted { provider, error, state, cause: "configuration reload", fault, again: AT_ONCE });
+    gateway.stop();
+}
+
+#[test]
 fn of_the_gateways_own_doing() {
     let home = Home::new();
     let gateway = Gateway::start(&home, &home.provider("a", &[], "drain_timeout_s: 30"));
