@@ -77,7 +77,7 @@ impl Breaker {
         }
         match (verdict, self.opened, trial) {
             (Verdict::Neither, ..) | (_, Some(_), false) => {}
-            (Verdict::Answered, None, _) => self.failures = 0,
+            (Verdict::Answered, None, _) => (self.failures, self.held) = (0, None),
             (Verdict::Answered, Some(_), true) => {
                 self.answered += 1;
                 if self.answered >= limits.answers {
@@ -165,6 +165,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         breaker.hold(at(30));
         assert_eq!(breaker.state(start, LIMITS), BreakerState::Closed, "it has not opened");
+        breaker.ended(Verdict::Answered, false, start, LIMITS);
+        (0..2).for_each(|_| breaker.ended(Verdict::Failed, false, start, LIMITS));
+        assert_eq!(breaker.state(start, LIMITS), BreakerState::Open(LIMITS.reset), "it has answered since");
+        breaker.close();
+        breaker.hold(at(30));
         (0..2).for_each(|_| breaker.ended(Verdict::Failed, false, start, LIMITS));
         assert_eq!(breaker.state(at(20), LIMITS), BreakerState::Open(Duration::from_secs(10)));
         assert_eq!(breaker.state(at(30), LIMITS), BreakerState::HalfOpen);

@@ -1,6 +1,6 @@
 //! The breaker around a provider's calls.
 
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
 use crate::{gateway::*, remote_process::Remote};
 
@@ -144,6 +144,20 @@ fn a_reload_keeps_the_breaker_of_an_unchanged_provider_and_0_switches_it_off() {
     let report = gateway.reload(&(remote.provider("r", &keys(1)) + &home.provider("b", &[], "")));
     assert_eq!(report["providers_unchanged"], json!(["r"]), "{report}");
     assert_eq!(error(&gateway, "r__echo", json!({"text": "x"}))["data"]["error"], "circuit_open");
+    for (command, code, told) in
+        [("status", 1, "r is ready: its circuit breaker is open"), ("list", 0, "refuses calls")]
+    {
+        let run = Command::new(env!("CARGO_BIN_EXE_hangar"))
+            .args([command, "--config"])
+            .arg(home.config())
+            .env_clear()
+            .env("HOME", home.path(""))
+            .env("XDG_RUNTIME_DIR", home.path("run"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(run.stdout).unwrap();
+        assert!(text.contains(told) && run.status.code() == Some(code), "{:?} {text}", run.status);
+    }
     let report = gateway.reload(&remote.provider("r", &keys(0)));
     assert_eq!(report["changed_fields"]["r"], json!(["circuit_breaker"]), "{report}");
     gateway.client.text("r__burst", json!({"status": 500, "times": 3}));
