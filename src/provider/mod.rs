@@ -64,7 +64,7 @@ pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use task_ids::TaskIds;
 pub use told::{Told, seconds};
-pub use upstream::{InFlight, Outgoing, Topic, Upstream};
+pub use upstream::{InFlight, Outgoing, Patience, Topic, Upstream};
 
 use circuit::Doubts;
 use health::Unwell;
