@@ -46,7 +46,8 @@ pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Fra
     }
     let unanswered = |route: &Route, what: &str, why: &str| {
         let provider = route.provider.name.clone();
-        DeliveryError::Call(CallError::NoInput { provider, what: what.to_owned(), why: why.to_owned() })
+        let error = CallError::NoInput { provider, what: what.to_owned(), why: why.to_owned() };
+        DeliveryError::Call(route.provider.told(error))
     };
     for _ in 0..MOST_ROUNDS {
         let Some(pause) = pause(&answer) else { return Ok((answer, route)) };

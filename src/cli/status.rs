@@ -83,7 +83,10 @@ fn providers(listing: &Value) -> Table {
         let plain = |key: &str| (cell(provider, key), Colour::Plain);
         let state = match provider.get("enabled") {
             Some(Value::Bool(false)) => ("off".to_owned(), Colour::Dim),
-            _ => (cell(provider, "state"), state_colour(&cell(provider, "state"))),
+            _ => match cell(provider, "circuit_breaker").as_str() {
+                "open" | "half_open" => (format!("{}, refuses calls", cell(provider, "state")), Colour::Red),
+                _ => (cell(provider, "state"), state_colour(&cell(provider, "state"))),
+            },
         };
         table.row([
             plain("provider"),

@@ -75,6 +75,8 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
         idle_ttl,
         health_check_interval,
         max_consecutive_failures,
+        crash_budget,
+        breaker,
         max_concurrency,
         max_queued,
         max_message,
@@ -96,6 +98,8 @@ fn changed_fields(old: &ProviderSpec, new: &ProviderSpec) -> Vec<&'static str> {
     names.field("idle_ttl_s", idle_ttl, &new.idle_ttl);
     names.field("health_check_interval_s", health_check_interval, &new.health_check_interval);
     names.field("max_consecutive_failures", max_consecutive_failures, &new.max_consecutive_failures);
+    names.field("crash_budget", crash_budget, &new.crash_budget);
+    names.field("circuit_breaker", breaker, &new.breaker);
     names.field("max_concurrency", max_concurrency, &new.max_concurrency);
     names.field("max_queued", max_queued, &new.max_queued);
     names.field("max_message_bytes", max_message, &new.max_message);

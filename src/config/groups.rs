@@ -22,7 +22,7 @@ pub struct GroupSpec {
     pub hide_members: bool,
     pub description: Option<String>,
     pub health: MemberHealth,
-    pub breaker: GroupBreaker,
+    pub breaker: Breaker,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +52,12 @@ pub struct MemberHealth {
     pub healthy_threshold: u32,
 }
 
+/// Of a group, or of a provider.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GroupBreaker {
-    /// At least 1.
+pub struct Breaker {
+    /// Of a group at least 1; of a provider 0: none.
     pub failure_threshold: u32,
-    /// Never zero. Of the members' breakers, too.
+    /// Never zero. Of the breakers of a group's members, too.
     pub reset_timeout: Duration,
 }
 
@@ -86,9 +87,17 @@ impl Default for MemberHealth {
     }
 }
 
-impl Default for GroupBreaker {
-    fn default() -> Self {
-        Self { failure_threshold: 10, reset_timeout: Duration::from_secs(60) }
+impl Breaker {
+    pub const OF_GROUP: Self = Self { failure_threshold: 10, reset_timeout: Duration::from_secs(60) };
+    pub const OF_PROVIDER: Self = Self { failure_threshold: 5, reset_timeout: Duration::from_secs(30) };
+
+    /// `fields`: what holds the section. `usual`: what counts for what it leaves out.
+    pub(super) fn of(fields: &Fields, usual: Self) -> Self {
+        let Some(typed) = fields.section("circuit_breaker") else { return usual };
+        Self {
+            failure_threshold: count(typed, "failure_threshold", usual.failure_threshold),
+            reset_timeout: typed.seconds("reset_timeout_s").unwrap_or(usual.reset_timeout),
+        }
     }
 }
 
@@ -156,8 +165,7 @@ fn group(load: &mut Load<'_>, fields: &Fields, file: &Fields) -> GroupSpec {
     }
     let none = Fields::default();
     let health = fields.section("health").unwrap_or(&none);
-    let breaker = fields.section("circuit_breaker").unwrap_or(&none);
-    let (usual, whole) = (MemberHealth::default(), GroupBreaker::default());
+    let usual = MemberHealth::default();
     GroupSpec {
         strategy: Strategy::of(fields.word("strategy")),
         members,
@@ -168,10 +176,7 @@ fn group(load: &mut Load<'_>, fields: &Fields, file: &Fields) -> GroupSpec {
             unhealthy_threshold: count(health, "unhealthy_threshold", usual.unhealthy_threshold),
             healthy_threshold: count(health, "healthy_threshold", usual.healthy_threshold),
         },
-        breaker: GroupBreaker {
-            failure_threshold: count(breaker, "failure_threshold", whole.failure_threshold),
-            reset_timeout: breaker.seconds("reset_timeout_s").unwrap_or(whole.reset_timeout),
-        },
+        breaker: Breaker::of(fields, Breaker::OF_GROUP),
     }
 }
 

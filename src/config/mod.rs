@@ -54,7 +54,7 @@ pub use discovery::{DiscoverySettings, Fragment, Fragments};
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use expose::{ClientRule, Expose, ExposeSettings};
 pub use files::{MAX_FILE, look_at, read_source};
-pub use groups::{GroupBreaker, GroupMember, GroupSpec, MemberHealth, Strategy};
+pub use groups::{Breaker, GroupMember, GroupSpec, MemberHealth, Strategy};
 pub use limits::Limits;
 pub use locate::locate;
 pub use logging::{LogFormat, LogLevel, LoggingSettings};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    AuditSettings, CleanupSettings, DaemonSettings, DiscoverySettings, ExposeSettings, GroupSpec, Limits,
+    AuditSettings, Breaker, CleanupSettings, DaemonSettings, DiscoverySettings, ExposeSettings, GroupSpec, Limits,
     LoggingSettings, ReloadSettings, TelemetrySettings,
 };
 
@@ -50,6 +50,10 @@ pub struct ProviderSpec {
     pub health_check_interval: Duration,
     /// At least 1.
     pub max_consecutive_failures: u32,
+    /// Times it may end by itself within a minute and be started again at once. 0: no limit.
+    pub crash_budget: u32,
+    /// Around its calls.
+    pub breaker: Breaker,
     /// `None`: unlimited (spelled `0` in the file).
     pub max_concurrency: Option<u32>,
     /// Calls that may wait for one of these.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
-    Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
-    RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, audit, catalog, codes, discovery, dotenv, expose,
+    ArgsAt, Auth, Breaker, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment,
+    InheritEnv, Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull,
+    ReloadSettings, RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec,
+    Tls, ToolFilter, ToolPrefix, Volume, audit, catalog, codes, discovery, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     groups, limits,
@@ -90,6 +90,8 @@ pub(super) fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Comm
         idle_ttl: seconds("idle_ttl_s", 300),
         health_check_interval: seconds("health_check_interval_s", 60),
         max_consecutive_failures: count("max_consecutive_failures", 3),
+        crash_budget: count("crash_budget", 5),
+        breaker: Breaker::of(fields, Breaker::OF_PROVIDER),
         max_concurrency: Some(count("max_concurrency", 10)).filter(|most| *most > 0),
         max_queued: count("max_queued", 1024),
         max_message: count("max_message_bytes", 16 << 20) as usize,

@@ -13,7 +13,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    provider::{CallError, Client, Provider},
+    provider::{Client, Provider, Told},
     registry::view,
     telemetry::StopReason,
 };
@@ -58,7 +58,7 @@ impl Control {
         if provider.catalogue().is_none()
             && let Err(error) = provider.be_ready_for(client).await
         {
-            return call_error(&error);
+            return call_error(&provider.told(error));
         }
         let Some(catalogue) = provider.catalogue_for(&**client) else {
             return Outcome::error(
@@ -82,7 +82,7 @@ impl Control {
         };
         let provider = match whole.lasting(client) {
             Ok(provider) => provider,
-            Err(error) => return call_error(&error),
+            Err(error) => return call_error(&whole.told(error)),
         };
         let (mut pulls, mut before) = (provider.pulls.subscribe(), provider.pulls.subscribe());
         let starting = whole.start_for(client);
@@ -101,7 +101,7 @@ impl Control {
         };
         match started {
             Ok(()) => Outcome::ok(&view::started(&whole, &mut before)),
-            Err(error) => call_error(&error),
+            Err(error) => call_error(&provider.told(error)),
         }
     }
 
@@ -139,8 +139,8 @@ impl Control {
             .iter()
             .zip(&starts)
             .map(|(provider, start)| {
-                let error =
-                    start.as_ref().err().map(|error| json!({"error": error.name(), "message": error.to_string()}));
+                let told = start.as_ref().err().map(|error| provider.told(error.clone()));
+                let error = told.map(|told| json!({"error": told.name(), "message": told.to_string()}));
                 json!({"provider": provider.name, "state": provider.whole().state, "success": start.is_ok(), "error": error})
             })
             .collect();
@@ -183,6 +183,6 @@ impl Control {
     }
 }
 
-pub(super) fn call_error(error: &CallError) -> Outcome {
-    Outcome::error(error.name(), error.to_string(), error.details())
+pub(super) fn call_error(told: &Told) -> Outcome {
+    Outcome::error(told.name(), told.to_string(), told.details())
 }

@@ -9,8 +9,6 @@ use crate::{config::ProviderName, telemetry::CallOutcome, transport::TransportEr
 
 /// Lines of the provider's own output that go into an error.
 pub(super) const TAIL: usize = 5;
-/// When to try again what found a provider busy. Nobody knows when one of its calls will be done.
-const RETRY_BUSY_MS: u64 = 1000;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
@@ -20,11 +18,7 @@ pub enum CallError {
     #[error("provider \"{provider}\" is stopping and takes no more calls: the gateway is shutting down")]
     ShuttingDown { provider: ProviderName },
     /// It did not start, or is not tried again yet.
-    #[error(
-        "provider \"{provider}\" is {state}: {cause}{}{}",
-        tail(.output),
-        .retry_after.map(|d| format!("; it is tried again in {:.1} s", d.as_secs_f64())).unwrap_or_default()
-    )]
+    #[error("provider \"{provider}\" is {state}: {cause}{}", tail(.output))]
     NotStarted {
         provider: ProviderName,
         state: ProviderState,
@@ -33,13 +27,18 @@ pub enum CallError {
         retry_after: Option<Duration>,
     },
     /// It ended while the call was in flight.
-    #[error("provider \"{provider}\" {exit} while the call was in flight; it is started again by the next call{}", tail(.output))]
+    #[error("provider \"{provider}\" {exit} while the call was in flight{}", tail(.output))]
     Gone { provider: ProviderName, exit: String, output: Vec<String> },
     /// Stopped with this call in flight: a reload with `graceful=false`, or the drain time was up.
     #[error("provider \"{provider}\" was stopped ({reason}) while the call was in flight")]
     Cut { provider: ProviderName, reason: &'static str },
     #[error("provider \"{provider}\" did not answer within {:.1} s ({limit}); the call was cancelled", .after.as_secs_f64())]
     Timeout { provider: ProviderName, after: Duration, limit: &'static str },
+    /// Not sent: its breaker is open.
+    #[error(
+        "provider \"{provider}\" takes no calls now: {failures} in a row failed (circuit_breaker), the last one because {cause}"
+    )]
+    CircuitOpen { provider: ProviderName, failures: u32, cause: String, left: Duration },
     #[error(
         "provider \"{provider}\" is busy: {limit} calls are running (max_concurrency) and {queued} wait (max_queued); try again in a moment"
     )]
@@ -73,6 +72,7 @@ impl CallError {
             Self::Gone { .. } => "provider_exited",
             Self::Cut { .. } => "provider_stopped",
             Self::Timeout { .. } => "timeout",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::Busy { .. } => "provider_busy",
             Self::Full { .. } => "too_many_instances",
             Self::ClientGone { .. } => "client_gone",
@@ -90,6 +90,7 @@ impl CallError {
             | Self::Gone { provider, .. }
             | Self::Cut { provider, .. }
             | Self::Timeout { provider, .. }
+            | Self::CircuitOpen { provider, .. }
             | Self::Busy { provider, .. }
             | Self::Full { provider, .. }
             | Self::ClientGone { provider }
@@ -106,6 +107,36 @@ impl CallError {
         }
     }
 
+    /// What it came of, for a text that names the provider already.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::NotStarted { cause, .. } | Self::CircuitOpen { cause, .. } => cause.clone(),
+            Self::Gone { exit, .. } => format!("it {exit}"),
+            Self::Cut { reason, .. } => format!("it was stopped ({reason})"),
+            Self::Timeout { after, limit, .. } => {
+                format!("it did not answer within {:.1} s ({limit})", after.as_secs_f64())
+            }
+            Self::Busy { limit, queued, .. } => {
+                format!("{limit} calls are running (max_concurrency) and {queued} wait (max_queued)")
+            }
+            Self::Full { limit, .. } => format!("{limit} clients have an instance already (max_instances)"),
+            Self::Retired { .. } => "it was taken out of service by a configuration reload".into(),
+            Self::ShuttingDown { .. } => "the gateway is shutting down".into(),
+            Self::ClientGone { .. } => "the client is gone".into(),
+            Self::NoInput { what, why, .. } => format!("it needs {what} of the client, and {why}"),
+            Self::MissingCapability { feature, .. } => format!("it needs {} of the client", feature.as_str()),
+            Self::Transport { error, .. } => error.to_string(),
+        }
+    }
+
+    /// `Retry-After` of an HTTP answer.
+    pub(super) fn said_retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transport { error: TransportError::Http { retry_after, .. }, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// `downstream`: the client's doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
@@ -117,36 +148,24 @@ impl CallError {
 
     /// The `data` of the JSON-RPC error.
     pub fn details(&self) -> Value {
-        let mut data = json!({"error": self.name(), "provider": self.provider(), "fault": self.fault()});
+        let (provider, cause) = (self.provider(), self.cause());
+        let mut data = json!({"error": self.name(), "provider": provider, "cause": cause, "fault": self.fault()});
         match self {
-            Self::NotStarted { state, cause, output, retry_after, .. } => {
-                data["state"] = json!(state);
-                data["cause"] = json!(cause);
-                data["output"] = json!(output);
-                data["retry_after_ms"] = json!(retry_after.map(|d| d.as_millis() as u64));
-            }
-            Self::Gone { exit, output, .. } => {
-                data["cause"] = json!(exit);
-                data["output"] = json!(output);
-            }
+            Self::NotStarted { output, .. } | Self::Gone { output, .. } => data["output"] = json!(output),
+            Self::CircuitOpen { failures, .. } => data["failures"] = json!(failures),
             Self::MissingCapability { feature, .. } => {
                 data["requiredCapabilities"] = json!({feature.as_str(): {}});
             }
             Self::Busy { limit, queued, .. } => {
                 data["max_concurrency"] = json!(limit);
                 data["queued"] = json!(queued);
-                data["retry_after_ms"] = json!(RETRY_BUSY_MS);
             }
             Self::Full { limit, .. } => data["max_instances"] = json!(limit),
-            Self::ShuttingDown { .. } => data["state"] = json!(ProviderState::Stopping),
             Self::Timeout { after, limit, .. } => {
                 data["timeout_ms"] = json!(after.as_millis() as u64);
                 data["limit"] = json!(limit);
             }
-            Self::Transport { error: TransportError::Http { status, retry_after, .. }, .. } => {
-                data["http_status"] = json!(status);
-                data["retry_after_ms"] = json!(retry_after.map(|d| d.as_millis() as u64));
-            }
+            Self::Transport { error: TransportError::Http { status, .. }, .. } => data["http_status"] = json!(status),
             _ => {}
         }
         data

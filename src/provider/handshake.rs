@@ -46,6 +46,14 @@ impl HandshakeError {
             other => other.to_string(),
         }
     }
+
+    /// When the upstream itself wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Call(error) => error.said_retry_after(),
+            _ => None,
+        }
+    }
 }
 
 /// `initialize` and `notifications/initialized`.

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, Catalogue, Era, ListKind, Listing, Provider, StateEvent, Upstream, handshake, negotiation};
+use super::{
+    CallError, Catalogue, Core, Era, ListKind, ListKinds, Listing, Provider, ProviderState, StateEvent, Upstream,
+    handshake, negotiation, restarts::back_off,
+};
 use crate::telemetry::{Event, StopReason};
 
 /// Longest a probe waits for its answer.
@@ -14,6 +17,19 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_SEEN: Duration = Duration::from_secs(2);
 /// Changes of lists that come within this time are one change.
 const LIST_DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// What is wrong with a live instance, that it is DEGRADED: it has to answer, and to have told what it offers.
+#[derive(Debug, Default)]
+pub(super) struct Unwell {
+    probe: Option<String>,
+    catalogue: Option<String>,
+}
+
+impl Unwell {
+    pub(super) fn told(&self) -> Option<String> {
+        self.probe.as_ref().or(self.catalogue.as_ref()).cloned()
+    }
+}
 
 impl Provider {
     /// One probe each interval; jittered, so that a hundred providers do not answer at one moment.
@@ -25,24 +41,22 @@ impl Provider {
         let mut failed = 0;
         loop {
             tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-            match probe(&upstream, interval.min(PROBE_TIMEOUT)).await {
-                Ok(()) => failed = 0,
-                Err(error) => {
+            let found = probe(&upstream, interval.min(PROBE_TIMEOUT)).await.err();
+            match &found {
+                None => failed = 0,
+                Some(error) => {
                     failed += 1;
                     tracing::warn!(provider = %self.name, failed, %error, "health_probe_failed");
                 }
             }
-            self.probed(failed);
+            self.probed(failed, found);
         }
     }
 
-    fn probed(self: &Arc<Self>, failed: u32) {
+    fn probed(self: &Arc<Self>, failed: u32, found: Option<CallError>) {
         let mut core = self.core();
-        match (core.state, failed) {
-            (super::ProviderState::Degraded, 0) => drop(self.step(&mut core, StateEvent::HealthRestored)),
-            (super::ProviderState::Ready, 1..) => drop(self.step(&mut core, StateEvent::HealthFailed)),
-            _ => {}
-        }
+        core.unwell.probe = found.map(|error| format!("its health probe failed: {}", error.cause()));
+        self.show_health(&mut core);
         if failed == 0 && core.state.serves() {
             core.consecutive_failures = 0;
         }
@@ -58,10 +72,27 @@ impl Provider {
         }
     }
 
-    /// Fetches a list again when the upstream says that it changed.
+    /// READY or DEGRADED, as it is.
+    fn show_health(&self, core: &mut Core) {
+        match (core.state, core.unwell.told().is_some()) {
+            (ProviderState::Degraded, false) => drop(self.step(core, StateEvent::HealthRestored)),
+            (ProviderState::Ready, true) => drop(self.step(core, StateEvent::HealthFailed)),
+            _ => {}
+        }
+    }
+
+    /// Fetches a list again when the upstream says that it changed; one that it fails to give until it does.
     pub(super) async fn keep_catalogue(self: Arc<Self>, upstream: Arc<Upstream>) {
+        let (mut owed, mut tries) = (ListKinds::default(), 0);
         loop {
-            let first = upstream.news.changed_lists().await;
+            let first = if owed.is_empty() {
+                upstream.news.changed_lists().await
+            } else {
+                tokio::select! {
+                    changed = upstream.news.changed_lists() => changed.and(owed),
+                    () = tokio::time::sleep(back_off(tries)) => owed,
+                }
+            };
             if first.renewed() {
                 self.tell_log_level();
                 self.tell_started();
@@ -69,6 +100,8 @@ impl Provider {
             tokio::time::sleep(LIST_DEBOUNCE).await;
             // What was flagged meanwhile is fetched by the next round.
             let mut next = self.catalogue().map(|c| Catalogue::clone(&c)).unwrap_or_default();
+            let mut wrong = None;
+            owed = ListKinds::default();
             for listing in Listing::ALL {
                 if !first.has(ListKind::of(listing)) {
                     continue;
@@ -77,10 +110,17 @@ impl Provider {
                     Ok(listed) => next.put(listing, listed),
                     Err(error) => {
                         tracing::warn!(provider = %self.name, list = listing.method(), %error, "catalogue_refresh_failed");
+                        owed = owed.and(ListKinds::of(ListKind::of(listing)));
+                        wrong = Some(format!("its {} cannot be fetched: {}", listing.method(), error.cause()));
                     }
                 }
             }
+            tries = if wrong.is_some() { tries + 1 } else { 0 };
+            // Before it is said to be healthy again.
             self.learned(next);
+            let mut core = self.core();
+            core.unwell.catalogue = wrong;
+            self.show_health(&mut core);
         }
     }
 
@@ -153,11 +193,7 @@ impl Provider {
 
     /// Starts it unless it runs. Clears back-off and DEAD: somebody asked for it by name.
     pub async fn start(self: &Arc<Self>) -> Result<(), CallError> {
-        {
-            let mut core = self.core();
-            core.consecutive_failures = 0;
-            core.retry_at = None;
-        }
+        self.forgive();
         self.be_ready().await
     }
 

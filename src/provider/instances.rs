@@ -325,6 +325,10 @@ impl Provider {
             }
             whole.in_flight += own.in_flight;
             whole.idle = whole.idle.min(own.idle);
+            if own.circuit.retry_after > whole.circuit.retry_after {
+                whole.circuit = own.circuit;
+            }
+            whole.unwell = whole.unwell.or(own.unwell);
             if own.consecutive_failures > whole.consecutive_failures {
                 whole.consecutive_failures = own.consecutive_failures;
                 (whole.last_failure, whole.retry_after) = (own.last_failure, own.retry_after);

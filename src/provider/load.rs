@@ -13,7 +13,7 @@ pub struct Load {
     pub full: bool,
     /// Instances so far: a number for the one that lives.
     pub starts: u64,
-    /// It has failed and is not started again before.
+    /// It has failed and is not started again, or called, before.
     pub retry_after: Option<Duration>,
 }
 
@@ -23,8 +23,9 @@ impl Provider {
         // Each client has its own: what they have in common is how much they do.
         let others = self.instances().iter().map(|own| own.load().in_flight).sum::<usize>();
         let core = self.core();
-        let resting = !core.state.serves();
-        let retry_after = if resting { core.retry_after(Instant::now()) } else { None };
+        let now = Instant::now();
+        let resting = if core.state.serves() { None } else { core.retry_after(now) };
+        let retry_after = resting.max(self.circuit(&core, now).retry_after);
         Load { state: core.state, in_flight: core.in_flight + others, full, starts: core.started, retry_after }
     }
 }

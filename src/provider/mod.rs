@@ -1,9 +1,12 @@
 //! One provider's life: started once by whoever needs it first, leased to calls, probed, stopped when idle, retired once.
 //!
 //! A [`Provider`] is one generation of one name. `state` is the table, `slot` keeps two generations of a name apart,
-//! `life` starts and ends instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
+//! `birth` and `life` start and end instances, `lease` lends the live one to calls, `upstream` is the conversation with it.
 
+mod birth;
+mod breaker;
 mod catalogue;
+mod circuit;
 mod era;
 mod error;
 mod globs;
@@ -21,9 +24,11 @@ mod negotiation;
 mod news;
 mod owner;
 mod relay;
+mod restarts;
 mod slot;
 mod state;
 mod task_ids;
+mod told;
 mod upstream;
 
 #[cfg(feature = "fuzzing")]
@@ -41,7 +46,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use breaker::{Breaker, BreakerLimits, BreakerState, Verdict};
 pub use catalogue::{Catalogue, Hello, Hint, Hints, Item, Listing, SharedCatalogue};
+pub use circuit::{Circuit, Pass};
 pub use era::Era;
 pub use error::CallError;
 pub use globs::Globs;
@@ -58,9 +65,13 @@ pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use task_ids::TaskIds;
+pub use told::{Told, seconds};
 pub use upstream::{InFlight, Outgoing, Patience, Topic, Upstream};
 
+use circuit::Doubts;
+use health::Unwell;
 use instances::{Instances, Owner as ClientsOwn};
+use restarts::Crashes;
 
 use crate::{
     config::{ProviderName, ProviderSpec},
@@ -155,6 +166,15 @@ struct Core {
     /// Of the attempt that bears the number.
     last_failure: Option<(u64, Failure)>,
     consecutive_failures: u32,
+    crashes: Crashes,
+    breaker: Breaker,
+    /// Why the last call that counted against it failed.
+    blamed: String,
+    doubts: Doubts,
+    /// The start whose end the breaker has counted.
+    counted_death: Option<u64>,
+    /// What is wrong with the live instance.
+    unwell: Unwell,
     retry_at: Option<Instant>,
     order: Option<StopOrder>,
     ready_since: Option<Instant>,
@@ -170,6 +190,8 @@ pub struct Failure {
     pub output: Vec<String>,
     /// There is no room for it: as many clients have an instance as may have one.
     pub full: Option<u32>,
+    /// How long the upstream itself wants to be left alone (`Retry-After`).
+    pub wait: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +213,10 @@ pub struct Status {
     pub starts: u64,
     pub consecutive_failures: u32,
     pub last_failure: Option<Failure>,
+    /// Of a live instance: why it is not healthy.
+    pub unwell: Option<String>,
     pub retry_after: Option<Duration>,
+    pub circuit: Circuit,
     pub noise_lines: u64,
 }
 
@@ -322,7 +347,9 @@ impl Provider {
             starts: core.started,
             consecutive_failures: core.consecutive_failures,
             last_failure: core.last_failure.as_ref().map(|(_, failure)| failure.clone()),
+            unwell: core.unwell.told(),
             retry_after: core.retry_after(now),
+            circuit: self.circuit(&core, now),
             noise_lines: self.output.noise_count(),
         }
     }
@@ -357,9 +384,21 @@ impl Provider {
     }
 }
 
+impl Status {
+    /// What is wrong with it, or was last.
+    pub fn cause(&self) -> Option<String> {
+        self.unwell.clone().or_else(|| self.last_failure.as_ref().map(|failure| failure.cause.clone()))
+    }
+
+    /// Until a call is let through to it, or starts it.
+    pub fn patience(&self) -> Option<Duration> {
+        self.retry_after.max(self.circuit.retry_after)
+    }
+}
+
 impl Failure {
     pub(super) fn of(cause: String, output: Vec<String>) -> Self {
-        Self { cause, output, full: None }
+        Self { cause, output, full: None, wait: None }
     }
 }
 
@@ -374,6 +413,12 @@ impl Core {
             attempt: 0,
             last_failure: None,
             consecutive_failures: 0,
+            crashes: Crashes::default(),
+            breaker: Breaker::default(),
+            blamed: String::new(),
+            doubts: Doubts::default(),
+            counted_death: None,
+            unwell: Unwell::default(),
             retry_at: None,
             order: None,
             ready_since: None,

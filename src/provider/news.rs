@@ -66,6 +66,15 @@ impl ListKinds {
     /// Beside the lists: the upstream has forgotten what it was told.
     const RENEWED: u8 = 8;
 
+    pub(super) fn of(kind: ListKind) -> Self {
+        Self(kind as u8)
+    }
+
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -31,6 +31,8 @@ pub enum StateEvent {
     Stop,
     /// The upstream ended by itself.
     Gone,
+    /// The same, once more than is restarted at once.
+    GoneForGood,
     /// Stopped, and everything it held is free again.
     Released,
 }
@@ -55,6 +57,7 @@ pub fn next(state: ProviderState, event: StateEvent) -> Result<ProviderState, Il
         (S::Degraded, E::HealthRestored) => S::Ready,
         (S::Ready | S::Degraded, E::Stop) => S::Stopping,
         (S::Ready | S::Degraded, E::Gone) => S::Cold,
+        (S::Ready | S::Degraded, E::GoneForGood) => S::Dead,
         (S::Stopping, E::Released) => S::Cold,
         (state, event) => return Err(IllegalTransition { state, event }),
     })
@@ -100,6 +103,7 @@ mod tests {
             E::HealthRestored,
             E::Stop,
             E::Gone,
+            E::GoneForGood,
             E::Released,
         ];
         let mut table = String::new();
@@ -118,9 +122,11 @@ mod tests {
         ready --HealthFailed--> degraded
         ready --Stop--> stopping
         ready --Gone--> cold
+        ready --GoneForGood--> dead
         degraded --HealthRestored--> ready
         degraded --Stop--> stopping
         degraded --Gone--> cold
+        degraded --GoneForGood--> dead
         stopping --Released--> cold
         dead --Start--> initializing
         ");

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Expose, ToolPrefix},
-    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Patience, Provider, marks},
+    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Pass, Patience, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -94,7 +94,7 @@ impl Registry {
                 }
                 error => {
                     self.account(&delivery, &route, error.outcome(), began);
-                    return Err(error.into());
+                    return Err(route.provider.told(error).into());
                 }
             }
             lookups -= 1;
@@ -108,12 +108,37 @@ impl Registry {
         route: &Route,
         seat: Option<&Seat>,
     ) -> Result<Frame, (CallError, bool)> {
+        // What is about a task goes on in any case.
+        if delivery.frame.method().starts_with(TASKS) {
+            return self.send(delivery, route, seat, None).await;
+        }
+        let mut pass = route.provider.admit().map_err(|error| (error, false))?;
+        let outcome = self.send(delivery, route, seat, pass.as_mut()).await;
+        if let Some(pass) = pass {
+            match &outcome {
+                Ok(_) => pass.answered(),
+                Err((error, sent)) => pass.failed(error, *sent, delivery.timeout.is_some()),
+            }
+        }
+        outcome
+    }
+
+    async fn send(
+        &self,
+        delivery: &Delivery<'_>,
+        route: &Route,
+        seat: Option<&Seat>,
+        pass: Option<&mut Pass>,
+    ) -> Result<Frame, (CallError, bool)> {
         let within = delivery.timeout.unwrap_or(route.provider.spec.call_timeout);
         let lease = match delivery.frame.method().starts_with(TASKS) {
             true => route.provider.lease_beside().await,
             false => route.provider.lease(within).await,
         };
         let lease = lease.map_err(|error| (error, false))?;
+        if let Some(pass) = pass {
+            pass.leased();
+        }
         let (frame, name) = (delivery.frame, &*route.name);
         if lease.upstream.era() == Era::Modern && SUBSCRIPTIONS.contains(&frame.method()) {
             return lease.upstream.subscription(frame, name, within).await.map_err(|error| (error, true));

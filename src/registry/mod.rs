@@ -33,7 +33,7 @@ pub use own::OwnTools;
 
 use crate::{
     config::{Config, ProviderName},
-    provider::{CallError, CatalogueNews, Client, Ground, Item, Provider, ProviderState, Slots},
+    provider::{CatalogueNews, Client, Ground, Item, Provider, ProviderState, Slots, Told},
 };
 
 /// One generation. `providers` are the enabled ones of `config`.
@@ -180,7 +180,7 @@ impl Registry {
             }
             match tokio::time::timeout(within, provider.be_ready_for(client)).await {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(asked.told(error).to_string()),
                 Err(_) => Some(format!("it was not ready within {:.1} s", within.as_secs_f64())),
             }
         });
@@ -210,7 +210,7 @@ pub enum DeliveryError {
     #[error("there is no {kind} \"{name}\"{}", .help.as_ref().map(|h| format!("; did you mean \"{h}\"?")).unwrap_or_default())]
     Unknown { kind: &'static str, name: String, help: Option<String> },
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(#[from] Told),
     #[error(transparent)]
     Group(#[from] NoMember),
 }

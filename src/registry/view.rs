@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use super::{Registry, Snapshot};
 use crate::{
     config::{self, ContainerUser, Launch, ProviderSpec, Sharing, Volume},
-    provider::{Owner, Provider, ProviderState},
-    telemetry::GroupGauge,
+    provider::{Owner, Provider, ProviderState, seconds},
+    telemetry::{GroupGauge, ProviderGauge},
     transport::Pull,
 };
 
@@ -27,7 +27,8 @@ pub fn summary(provider: &Provider) -> Value {
         "calls_in_flight": status.in_flight,
         "starts": status.starts,
         "consecutive_failures": status.consecutive_failures,
-        "last_error": status.last_failure.map(|failure| failure.cause),
+        "last_error": status.cause(),
+        "circuit_breaker": status.circuit.state,
     });
     if provider.is_per_client() {
         view["instances"] = instances(provider);
@@ -41,8 +42,9 @@ pub fn missing(provider: &Provider) -> Value {
     json!({
         "provider": provider.name,
         "state": status.state,
-        "why": status.last_failure.map_or_else(|| "it has not been started yet".to_owned(), |failure| failure.cause),
-        "retry_after_ms": status.retry_after.map(|d| d.as_millis() as u64),
+        "why": status.cause().unwrap_or_else(|| "it has not been started yet".to_owned()),
+        "retry_after": status.patience().map(seconds),
+        "retry_after_ms": status.patience().map(|d| d.as_millis() as u64),
     })
 }
 
@@ -59,7 +61,8 @@ fn instances(provider: &Provider) -> Value {
             "state": status.state,
             "calls_in_flight": status.in_flight,
             "idle_s": status.idle.as_secs(),
-            "last_error": status.last_failure.map(|failure| failure.cause),
+            "last_error": status.cause(),
+            "circuit_breaker": status.circuit.state,
         })
     };
     provider.instances().iter().take(MOST_INSTANCES).map(one).collect()
@@ -129,7 +132,8 @@ pub fn details(provider: &Provider) -> Value {
     let mut view = summary(provider);
     view["uptime_s"] = json!(status.uptime.map(|d| d.as_secs()));
     view["idle_s"] = json!(status.idle.as_secs());
-    view["retry_after_ms"] = json!(status.retry_after.map(|d| d.as_millis() as u64));
+    view["retry_after"] = json!(status.patience().map(seconds));
+    view["retry_after_ms"] = json!(status.patience().map(|d| d.as_millis() as u64));
     view["noise_lines"] = json!(status.noise_lines);
     // One that was called off is told of no more.
     let of_interest = |pull: &&Pull| pull.done || status.state == ProviderState::Initializing;
@@ -165,6 +169,11 @@ fn settings(spec: &ProviderSpec) -> Value {
         "idle_ttl_s": spec.idle_ttl.as_secs_f64(),
         "health_check_interval_s": spec.health_check_interval.as_secs_f64(),
         "max_consecutive_failures": spec.max_consecutive_failures,
+        "crash_budget": spec.crash_budget,
+        "circuit_breaker": {
+            "failure_threshold": spec.breaker.failure_threshold,
+            "reset_timeout_s": spec.breaker.reset_timeout.as_secs_f64(),
+        },
         "max_concurrency": spec.max_concurrency.unwrap_or(0),
         "max_queued": spec.max_queued,
         "max_message_bytes": spec.max_message,
@@ -282,8 +291,15 @@ pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
     let mut reasons = Vec::new();
     for provider in snapshot.providers.values() {
         let status = provider.whole();
-        if matches!(status.state, ProviderState::Degraded | ProviderState::Dead) || status.consecutive_failures > 0 {
-            let cause = status.last_failure.map(|failure| failure.cause);
+        let open = status.circuit.state != "closed";
+        if matches!(status.state, ProviderState::Degraded | ProviderState::Dead)
+            || status.consecutive_failures > 0
+            || open
+        {
+            let cause = match open {
+                true => Some(format!("its circuit breaker is {}", status.circuit.state)),
+                false => status.cause(),
+            };
             reasons.push(json!({"provider": provider.name, "state": status.state, "cause": cause}));
         }
     }
@@ -298,10 +314,15 @@ pub fn health(snapshot: &Snapshot) -> (bool, Vec<Value>) {
 }
 
 /// What the gauges of the metrics show.
-pub fn gauges(snapshot: &Snapshot) -> Vec<(String, &'static str, usize)> {
+pub fn gauges(snapshot: &Snapshot) -> Vec<ProviderGauge> {
     let one = |provider: &std::sync::Arc<Provider>| {
         let status = provider.whole();
-        (provider.name.to_string(), status.state.as_str(), status.in_flight)
+        ProviderGauge {
+            provider: provider.name.to_string(),
+            state: status.state.as_str(),
+            breaker: status.circuit.state,
+            in_flight: status.in_flight,
+        }
     };
     snapshot.providers.values().map(one).collect()
 }

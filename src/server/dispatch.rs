@@ -338,10 +338,13 @@ impl Refusal {
             DeliveryError::Group(group) => {
                 Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(group.details()) }
             }
-            DeliveryError::Call(call @ CallError::MissingCapability { .. }) => {
-                Self { code: modern::code::MISSING_CAPABILITY, message, data: Some(call.details()) }
+            DeliveryError::Call(told) => {
+                let code = match &told.error {
+                    CallError::MissingCapability { .. } => modern::code::MISSING_CAPABILITY,
+                    _ => code::PROVIDER_UNAVAILABLE,
+                };
+                Self { code, message, data: Some(told.details()) }
             }
-            DeliveryError::Call(call) => Self { code: code::PROVIDER_UNAVAILABLE, message, data: Some(call.details()) },
         }
     }
 }

@@ -109,6 +109,12 @@ pub enum Event {
         prompts: usize,
         resources: usize,
     },
+    /// Calls of a provider are refused at once, one of them tries, or all pass again.
+    ProviderBreakerChanged {
+        provider: String,
+        from: &'static str,
+        to: &'static str,
+    },
     /// A member is out of turn, is tried, or is back; without a member: the group as a whole.
     GroupBreakerChanged {
         group: String,
@@ -190,6 +196,12 @@ impl Event {
             }
             Self::CatalogueChanged { provider, tools, prompts, resources } => {
                 tracing::info!(provider, tools, prompts, resources, "catalogue_changed");
+            }
+            Self::ProviderBreakerChanged { provider, from, to } if *to == "closed" => {
+                tracing::info!(provider, from, to, "provider_breaker_changed");
+            }
+            Self::ProviderBreakerChanged { provider, from, to } => {
+                tracing::warn!(provider, from, to, "provider_breaker_changed");
             }
             Self::GroupBreakerChanged { group, member, from, to } if *to == "closed" => {
                 tracing::info!(group, member, from, to, "group_breaker_changed");

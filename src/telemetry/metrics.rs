@@ -54,6 +54,7 @@ pub struct Metrics {
     last_success: Gauge<f64, AtomicU64>,
     config_info: Family<Labels<2>, Gauge>,
     provider_state: Family<Labels<2>, Gauge>,
+    provider_breaker: Family<Labels<2>, Gauge>,
     provider_starts: Family<Labels<1>, Counter>,
     provider_stops: Family<Labels<2>, Counter>,
     cold_start: HistogramFamily,
@@ -87,6 +88,17 @@ pub(super) struct AuditCounters {
 /// Every state a provider may be in, as `hangar_provider_state` names it.
 const STATES: [&str; 6] = ["cold", "initializing", "ready", "degraded", "stopping", "dead"];
 
+const BREAKER: [&str; 3] = ["closed", "open", "half_open"];
+
+/// What gauges show of one provider.
+#[derive(Debug, Clone)]
+pub struct ProviderGauge {
+    pub provider: String,
+    pub state: &'static str,
+    pub breaker: &'static str,
+    pub in_flight: usize,
+}
+
 fn fine() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 2.5, 16))
 }
@@ -102,6 +114,7 @@ impl Default for Metrics {
             last_success: Gauge::default(),
             config_info: Family::default(),
             provider_state: Family::default(),
+            provider_breaker: Family::default(),
             provider_starts: Family::default(),
             provider_stops: Family::default(),
             cold_start: Family::new_with_constructor(fine),
@@ -136,6 +149,8 @@ impl Metrics {
         r.register("config_last_reload_success_timestamp_seconds", help, self.last_success.clone());
         r.register("config_info", "The configuration in force", self.config_info.clone());
         r.register("provider_state", "1 for the state that the provider is in", self.provider_state.clone());
+        let help = "1 for the state that the provider's circuit breaker is in";
+        r.register("provider_circuit_breaker", help, self.provider_breaker.clone());
         r.register("provider_starts", "Instances started", self.provider_starts.clone());
         r.register("provider_stops", "Instances ended, by reason", self.provider_stops.clone());
         let help = "Time from the start of an instance until it is ready";
@@ -194,6 +209,7 @@ impl Metrics {
             | Event::GatewayRestarting
             | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
+            | Event::ProviderBreakerChanged { .. }
             | Event::GroupBreakerChanged { .. }
             | Event::ProviderLoaded { .. }
             | Event::ProviderUnloaded { .. }
@@ -216,15 +232,19 @@ impl Metrics {
 
     /// The text exposition format.
     ///
-    /// `providers`: name, state and calls in flight of each provider in force; gauges show these and no others.
-    pub fn render(&self, providers: &[(String, &'static str, usize)], groups: &[GroupGauge]) -> String {
+    /// `providers`: those in force; gauges show these and no others.
+    pub fn render(&self, providers: &[ProviderGauge], groups: &[GroupGauge]) -> String {
         let _one_at_a_time = self.rendering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.groups.show(groups);
         self.provider_state.clear();
+        self.provider_breaker.clear();
         self.in_flight.clear();
-        for (provider, now, in_flight) in providers {
+        for ProviderGauge { provider, state: now, breaker, in_flight } in providers {
             for name in STATES {
                 self.provider_state.get_or_create(&state(provider, name)).set(i64::from(name == *now));
+            }
+            for name in BREAKER {
+                self.provider_breaker.get_or_create(&state(provider, name)).set(i64::from(name == *breaker));
             }
             self.in_flight.get_or_create(&one(provider)).set(i64::try_from(*in_flight).unwrap_or(i64::MAX));
         }

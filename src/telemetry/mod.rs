@@ -26,7 +26,7 @@ pub use audit::{Audit, CallRecord, RefusedRequest};
 pub use event::{Event, StopReason};
 pub use groups::{GroupGauge, GroupMetrics};
 pub use history::{History, Recorded};
-pub use metrics::{CallOutcome, Metrics};
+pub use metrics::{CallOutcome, Metrics, ProviderGauge};
 pub use spans::{CallSpan, Parent, Spans};
 
 pub struct Telemetry {

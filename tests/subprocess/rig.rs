@@ -138,6 +138,8 @@ pub fn spec(argv: &[&str], env: &[(&str, &str)]) -> ProviderSpec {
         idle_ttl: Duration::ZERO,
         health_check_interval: Duration::ZERO,
         max_consecutive_failures: 3,
+        crash_budget: 5,
+        breaker: hangar::config::Breaker::OF_PROVIDER,
         max_concurrency: None,
         startup_timeout: SOON,
         call_timeout: SOON,

@@ -85,6 +85,8 @@ fn provider_spec(remote: RemoteSpec) -> ProviderSpec {
         idle_ttl: Duration::ZERO,
         health_check_interval: Duration::ZERO,
         max_consecutive_failures: 3,
+        crash_budget: 5,
+        breaker: hangar::config::Breaker::OF_PROVIDER,
         max_concurrency: None,
         startup_timeout: Duration::from_secs(10),
         call_timeout: Duration::from_secs(10),

@@ -89,6 +89,8 @@ struct State {
     listeners: Vec<modern::Listener>,
     /// Of a server that serves one era once it has begun: whether it is the modern one.
     locked: Option<bool>,
+    /// `error` | `hang`: what becomes of a tools/list.
+    list_fault: Option<String>,
     /// It has refused one request.
     refused: bool,
 }
@@ -145,6 +147,12 @@ impl Server {
                 return self.initialize(id, &value);
             }
             "ping" => json!({}),
+            "tools/list" if self.lock().list_fault.is_some() => {
+                if self.lock().list_fault.as_deref() == Some("error") {
+                    self.error(id, -32000, "no list today");
+                }
+                return;
+            }
             "tools/list" => match catalogue::tools(&self.lock().tools, &self.options, &value) {
                 Ok(page) => page,
                 Err(text) => return self.error(id, -32602, text),

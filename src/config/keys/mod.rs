@@ -9,7 +9,7 @@ pub(super) use file::FILE;
 pub(super) use provider::PROVIDER;
 
 use file::{CLEANUP, DAEMON, LOGGING, RELOAD};
-use provider::{AUTH, RESOURCES, STOP, TLS, TOOLS};
+use provider::{AUTH, PROVIDER_BREAKER, RESOURCES, STOP, TLS, TOOLS};
 use server::{CLIENT, SERVER};
 
 use super::{
@@ -159,8 +159,30 @@ pub(super) const ABOVE_ZERO: f64 = 0.001;
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
-    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &DISCOVERY, &FILES, &GROUP, &MEMBER, &HEALTH, &BREAKER,
-    &RELOAD, &SERVER, &CLIENT, &LIMITS, &LOGGING, &AUDIT, &TELEMETRY, &OTLP, &CLEANUP, &DAEMON,
+    &FILE,
+    &PROVIDER,
+    &STOP,
+    &TOOLS,
+    &PROVIDER_BREAKER,
+    &RESOURCES,
+    &AUTH,
+    &TLS,
+    &DISCOVERY,
+    &FILES,
+    &GROUP,
+    &MEMBER,
+    &HEALTH,
+    &BREAKER,
+    &RELOAD,
+    &SERVER,
+    &CLIENT,
+    &LIMITS,
+    &LOGGING,
+    &AUDIT,
+    &TELEMETRY,
+    &OTLP,
+    &CLEANUP,
+    &DAEMON,
 ];
 
 impl Shape {

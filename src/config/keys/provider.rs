@@ -86,8 +86,10 @@ pub(in crate::config) static PROVIDER: Section = Section {
             "max_consecutive_failures",
             Shape::Whole { min: 1, max: MAX_COUNT },
             "3",
-            "Failed starts or probes in a row before the provider counts as dead.",
+            "Failed starts or probes in a row, or ends without an answer, before the provider counts as dead.",
         ),
+        key("crash_budget", Shape::Whole { min: 0, max: 1000 }, "5", "Times it may end by itself within a minute and be started again by the next call at once; 0 = no limit."),
+        key("circuit_breaker", Shape::Fields(&PROVIDER_BREAKER), "{}", "When calls of a provider that does not answer are refused at once, and for how long."),
         key("max_concurrency", Shape::Whole { min: 0, max: MAX_COUNT }, "10", "Calls in flight at the same time; 0 = unlimited."),
         key("max_queued", Shape::Whole { min: 0, max: MAX_COUNT }, "1024", "Calls that may wait for their turn; 0 = none, each is refused at once."),
         key("max_message_bytes", Shape::Whole { min: LEAST_BYTES, max: MOST_BYTES }, "16777216", "Longest message taken from the provider."),
@@ -127,6 +129,26 @@ pub(super) static TOOLS: Section = Section {
     keys: &[
         key("allow", Shape::List { of: &GLOB, filled: true }, "[\"*\"]", "Tools to offer."),
         key("deny", list(&GLOB), "[]", "Tools to hold back."),
+    ],
+};
+
+pub(super) static PROVIDER_BREAKER: Section = Section {
+    id: "provider_circuit_breaker",
+    about: "When calls of a provider that does not answer are refused at once, and for how long.",
+    selector: None,
+    keys: &[
+        key(
+            "failure_threshold",
+            Shape::Whole { min: 0, max: MAX_COUNT },
+            "5",
+            "So many calls in a row that failed for the provider's fault open it; 0 = never.",
+        ),
+        key(
+            "reset_timeout_s",
+            Shape::Seconds { min: ABOVE_ZERO },
+            "30",
+            "Seconds that it refuses calls before it lets one trial call pass.",
+        ),
     ],
 };
 

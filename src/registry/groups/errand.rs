@@ -8,14 +8,9 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    Core, Group,
-    breaker::{BreakerState, Verdict},
-    refusal::Why,
-    standing::Standing,
-};
+use super::{Core, Group, refusal::Why, standing::Standing};
 use crate::{
-    provider::{CallError, Provider},
+    provider::{BreakerState, CallError, Provider, Verdict},
     telemetry::Event,
     transport::TransportError,
     wire::Span,
@@ -119,7 +114,10 @@ impl Errand {
         let unsent = unsent || never_left(error);
         // One that was found closed is up again in a moment, and is asked again as any provider is.
         let passes = match error {
-            CallError::NotStarted { .. } | CallError::Busy { .. } | CallError::Full { .. } => true,
+            CallError::NotStarted { .. }
+            | CallError::CircuitOpen { .. }
+            | CallError::Busy { .. }
+            | CallError::Full { .. } => true,
             CallError::Transport { error, .. } => !matches!(error, TransportError::Closed),
             _ => false,
         };

@@ -5,7 +5,6 @@
 //! they are looked up in the snapshot at each call. One call takes an [`Errand`] along from member to member, and holds one
 //! [`Seat`] at a time.
 
-mod breaker;
 mod choice;
 mod errand;
 mod refusal;
@@ -29,14 +28,13 @@ pub use sticky::is_of_a_member;
 pub use view::{list, spec};
 
 use self::{
-    breaker::{Breaker, Limits},
     choice::{Candidate, Memory},
     standing::Standing,
     sticky::Pinned,
 };
 use crate::{
     config::{GroupMember, GroupSpec, ProviderName},
-    provider::{Item, Load, Provider},
+    provider::{Breaker, BreakerLimits, Item, Load, Provider},
     telemetry::{Event, Telemetry},
 };
 
@@ -243,18 +241,18 @@ impl Group {
         core.members.iter().zip(known).map(of).collect()
     }
 
-    fn member_limits(&self) -> Limits {
+    fn member_limits(&self) -> BreakerLimits {
         let health = self.spec.health;
-        Limits {
+        BreakerLimits {
             failures: health.unhealthy_threshold,
             answers: health.healthy_threshold,
             reset: self.spec.breaker.reset_timeout,
         }
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> BreakerLimits {
         let breaker = self.spec.breaker;
-        Limits { failures: breaker.failure_threshold, answers: 1, reset: breaker.reset_timeout }
+        BreakerLimits { failures: breaker.failure_threshold, answers: 1, reset: breaker.reset_timeout }
     }
 
     /// `member: None`: the group's own breaker.

@@ -5,10 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Errand, Group, Providers};
-use crate::{config::ProviderName, provider::ProviderState};
+use crate::{
+    config::ProviderName,
+    provider::{ProviderState, seconds},
+};
 
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("group \"{group}\" {why}{}", listed(.members))]
+#[error(
+    "group \"{group}\" {why}{} [fault: upstream{}]", listed(.members),
+    .retry_after.map(|left| format!("; it is tried again in {:.1} s", left.as_secs_f64())).unwrap_or_default()
+)]
 pub struct NoMember {
     pub group: ProviderName,
     pub why: Why,
@@ -85,6 +91,7 @@ impl NoMember {
             "reason": self.why.name(),
             "fault": "upstream",
             "members": self.members.iter().map(of).collect::<Vec<_>>(),
+            "retry_after": self.retry_after.map(seconds),
             "retry_after_ms": self.retry_after.map(|left| left.as_millis() as u64),
         })
     }
@@ -99,10 +106,10 @@ impl Group {
         let standings = self.standings(&self.core(), &known, now);
         let mut members = Vec::with_capacity(standings.len());
         for ((spec, standing), known) in self.spec.members.iter().zip(standings).zip(&known) {
-            let failure = || known.as_ref().and_then(|(provider, _)| provider.status().last_failure);
+            let failure = || known.as_ref().and_then(|(provider, _)| provider.status().cause());
             let cause = match said(&spec.id) {
                 Some((_, error)) => Some(error.to_string()),
-                None if standing.retry_after().is_some() => failure().map(|failure| failure.cause),
+                None if standing.retry_after().is_some() => failure(),
                 None => None,
             };
             members.push(MemberTold {

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::{Breaker, BreakerState, Limits};
-use crate::provider::{Load, ProviderState};
+use crate::provider::{Breaker, BreakerLimits, BreakerState, Load, ProviderState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -19,14 +18,14 @@ pub(super) enum Standing {
     Trying,
     /// Its breaker is open for so long.
     Unhealthy(Duration),
-    /// It failed to start, or died, and is not started again before.
+    /// It failed to start, died, or has its own breaker open, and is not tried again before.
     Waiting(Duration),
     /// Not in service.
     Disabled,
 }
 
 impl Standing {
-    pub(super) fn of(load: Option<&Load>, breaker: &Breaker, now: Instant, limits: Limits) -> Self {
+    pub(super) fn of(load: Option<&Load>, breaker: &Breaker, now: Instant, limits: BreakerLimits) -> Self {
         let Some(load) = load else { return Self::Disabled };
         let better_later =
             load.full || matches!(load.state, ProviderState::Degraded | ProviderState::Stopping | ProviderState::Dead);

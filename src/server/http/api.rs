@@ -18,7 +18,7 @@ use super::{
     refusal::{Refusal, json_response},
 };
 use crate::{
-    provider::{CallError, Listing, Provider},
+    provider::{CallError, Listing, Provider, Told},
     registry::view,
     telemetry::StopReason,
     wire::{shallow, to_json},
@@ -62,7 +62,7 @@ pub(super) async fn start(State(front): State<Arc<Front>>, Step(name): Step, req
     }
     let provider = told(&front, &name, request).await?;
     let mut pulls = provider.pulls.subscribe();
-    provider.start().await.map_err(call_refusal)?;
+    provider.start().await.map_err(|error| call_refusal(&provider.told(error)))?;
     Ok(ok(&view::started(&provider, &mut pulls)))
 }
 
@@ -122,13 +122,13 @@ pub(super) fn find(front: &Front, name: &str) -> Result<Arc<Provider>, Refusal> 
     })
 }
 
-pub(super) fn call_refusal(error: CallError) -> Refusal {
-    let status = match &error {
+pub(super) fn call_refusal(told: &Told) -> Refusal {
+    let status = match &told.error {
         CallError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         CallError::Gone { .. } | CallError::Transport { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Refusal { details: error.details(), ..Refusal::new(status, error.name(), error.to_string()) }
+    Refusal { details: told.details(), ..Refusal::new(status, told.name(), told.to_string()) }
 }
 
 pub(super) fn ok(value: &impl Serialize) -> Response {

@@ -65,7 +65,7 @@ pub(super) async fn call(
     match bridge::deliver(registry, Delivery { frame: &frame, to, name_place: Some(name_place), caller, timeout }).await
     {
         Ok((answer, _)) => result(&answer),
-        Err(DeliveryError::Call(error)) => Err(api::call_refusal(error)),
+        Err(DeliveryError::Call(told)) => Err(api::call_refusal(&told)),
         Err(DeliveryError::Group(error)) => {
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.name(), error.to_string());
             Err(Refusal { details: error.details(), ..refusal })

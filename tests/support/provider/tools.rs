@@ -153,6 +153,12 @@ impl Job {
                 life::spawn_descendant(Grandchild::parse(kind), &self.server.options);
                 self.text("forked");
             }
+            // Not listed.
+            "list_fault" => {
+                let how = self.string("how").to_owned();
+                self.server.lock().list_fault = Some(how).filter(|how| how != "none");
+                self.text("set");
+            }
             "stop_reading" => {
                 self.server.lock().deaf = true;
                 self.text("reading no more");

@@ -1,10 +1,10 @@
-//! A circuit breaker: closed, open for a time after failures in a row, then half open: one call at a time tries. Pure; the
+//! A circuit breaker, of a provider, a group or a member: closed, open for a time after failures in a row, then half open: one call at a time tries. Pure; the
 //! caller tells the time.
 
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
-pub(super) struct Breaker {
+pub struct Breaker {
     /// In a row.
     failures: u32,
     /// Trial calls in a row that were answered.
@@ -13,18 +13,20 @@ pub(super) struct Breaker {
     opened: Option<Instant>,
     /// A trial call is on its way.
     trial: bool,
+    /// Not before, whatever its own time.
+    held: Option<Instant>,
 }
 
 /// What it takes to open and to close it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub struct BreakerLimits {
     pub failures: u32,
     pub answers: u32,
     pub reset: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BreakerState {
+pub enum BreakerState {
     Closed,
     /// Refuses for so long.
     Open(Duration),
@@ -33,7 +35,7 @@ pub(super) enum BreakerState {
 
 /// How a call ended, as far as a breaker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     Answered,
     Failed,
     /// Says nothing about who was called: given up, refused for a limit, taken out of service.
@@ -41,39 +43,41 @@ pub(super) enum Verdict {
 }
 
 impl Breaker {
-    pub(super) fn state(&self, now: Instant, limits: Limits) -> BreakerState {
+    pub fn state(&self, now: Instant, limits: BreakerLimits) -> BreakerState {
         match self.opened {
             None => BreakerState::Closed,
-            Some(since) => match (since + limits.reset).checked_duration_since(now) {
-                Some(left) if !left.is_zero() => BreakerState::Open(left),
-                _ => BreakerState::HalfOpen,
-            },
+            Some(since) => {
+                match Some(since + limits.reset).max(self.held).and_then(|until| until.checked_duration_since(now)) {
+                    Some(left) if !left.is_zero() => BreakerState::Open(left),
+                    _ => BreakerState::HalfOpen,
+                }
+            }
         }
     }
 
-    pub(super) fn failures(&self) -> u32 {
+    pub fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Half open, and nobody is trying.
-    pub(super) fn wants_trial(&self, now: Instant, limits: Limits) -> bool {
+    pub fn wants_trial(&self, now: Instant, limits: BreakerLimits) -> bool {
         self.state(now, limits) == BreakerState::HalfOpen && !self.trial
     }
 
     /// `true`: none was answered since it opened.
-    pub(super) fn begin_trial(&mut self) -> bool {
+    pub fn begin_trial(&mut self) -> bool {
         self.trial = true;
         self.answered == 0
     }
 
     /// `trial`: of the call that ended. One that began before the breaker opened does not move it any more.
-    pub(super) fn ended(&mut self, verdict: Verdict, trial: bool, now: Instant, limits: Limits) {
+    pub fn ended(&mut self, verdict: Verdict, trial: bool, now: Instant, limits: BreakerLimits) {
         if trial {
             self.trial = false;
         }
         match (verdict, self.opened, trial) {
             (Verdict::Neither, ..) | (_, Some(_), false) => {}
-            (Verdict::Answered, None, _) => self.failures = 0,
+            (Verdict::Answered, None, _) => (self.failures, self.held) = (0, None),
             (Verdict::Answered, Some(_), true) => {
                 self.answered += 1;
                 if self.answered >= limits.answers {
@@ -93,19 +97,24 @@ impl Breaker {
         }
     }
 
+    /// Once open it refuses until then, also when its own time is shorter.
+    pub fn hold(&mut self, until: Instant) {
+        self.held = self.held.max(Some(until));
+    }
+
     fn open(&mut self, now: Instant) {
         self.opened = Some(now);
         self.answered = 0;
     }
 
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         // A trial that is on its way ends as any call.
         *self = Self::default();
     }
 }
 
 impl BreakerState {
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open(_) => "open",
@@ -118,7 +127,7 @@ impl BreakerState {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures: 2, answers: 2, reset: Duration::from_secs(10) };
+    const LIMITS: BreakerLimits = BreakerLimits { failures: 2, answers: 2, reset: Duration::from_secs(10) };
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_after_answered_trials() {
@@ -148,5 +157,21 @@ mod tests {
             breaker.ended(Verdict::Answered, true, at(21), LIMITS);
         }
         assert_eq!((breaker.state(at(21), LIMITS), breaker.failures()), (BreakerState::Closed, 0));
+    }
+
+    #[test]
+    fn one_that_is_held_is_open_for_longer() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        breaker.hold(at(30));
+        assert_eq!(breaker.state(start, LIMITS), BreakerState::Closed, "it has not opened");
+        breaker.ended(Verdict::Answered, false, start, LIMITS);
+        (0..2).for_each(|_| breaker.ended(Verdict::Failed, false, start, LIMITS));
+        assert_eq!(breaker.state(start, LIMITS), BreakerState::Open(LIMITS.reset), "it has answered since");
+        breaker.close();
+        breaker.hold(at(30));
+        (0..2).for_each(|_| breaker.ended(Verdict::Failed, false, start, LIMITS));
+        assert_eq!(breaker.state(at(20), LIMITS), BreakerState::Open(Duration::from_secs(10)));
+        assert_eq!(breaker.state(at(30), LIMITS), BreakerState::HalfOpen);
     }
 }
