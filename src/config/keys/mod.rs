@@ -14,7 +14,7 @@ use server::{CLIENT, SERVER};
 
 use super::{
     audit::AUDIT,
-    discovery::{DISCOVERY, FILES},
+    discovery::{CONTAINERS, DISCOVERY, FILES},
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     limits::LIMITS,
     rules::{self, Rule},
@@ -96,16 +96,6 @@ pub(super) struct Word {
     pub aliases: &'static [&'static str],
 }
 
-/// What the format will have, but this version does not: refused with a text that says so, and absent from the schema.
-/// Section, key, word of a choice (empty: the key itself), what it is.
-const LATER: &[(&str, &str, &str, &str)] =
-    &[("discovery", "docker", "", "discovery of containers comes in a later version")];
-
-/// What to say when the thing is of a later version.
-pub(super) fn later(section: &str, key: &str, word: &str) -> Option<&'static str> {
-    LATER.iter().find(|(s, k, w, _)| (*s, *k, *w) == (section, key, word)).map(|(.., say)| *say)
-}
-
 pub(super) const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
@@ -159,8 +149,30 @@ pub(super) const ABOVE_ZERO: f64 = 0.001;
 
 /// Every section, for what looks at all keys.
 pub(super) static SECTIONS: &[&Section] = &[
-    &FILE, &PROVIDER, &STOP, &TOOLS, &RESOURCES, &AUTH, &TLS, &DISCOVERY, &FILES, &GROUP, &MEMBER, &HEALTH, &BREAKER,
-    &RELOAD, &SERVER, &CLIENT, &LIMITS, &LOGGING, &AUDIT, &TELEMETRY, &OTLP, &CLEANUP, &DAEMON,
+    &FILE,
+    &PROVIDER,
+    &STOP,
+    &TOOLS,
+    &RESOURCES,
+    &AUTH,
+    &TLS,
+    &DISCOVERY,
+    &FILES,
+    &CONTAINERS,
+    &GROUP,
+    &MEMBER,
+    &HEALTH,
+    &BREAKER,
+    &RELOAD,
+    &SERVER,
+    &CLIENT,
+    &LIMITS,
+    &LOGGING,
+    &AUDIT,
+    &TELEMETRY,
+    &OTLP,
+    &CLEANUP,
+    &DAEMON,
 ];
 
 impl Shape {
