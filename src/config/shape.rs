@@ -73,7 +73,7 @@ fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>, owne
             Some((key, spelled)) if allowed(load, section, key, chosen, entry, entries) => {
                 if !entry.again && seen.contains(&key.name) {
                     both_spellings(load, key, entry);
-                } else if let Some(item) = keyed(load, section, key, entry)
+                } else if let Some(item) = keyed(load, key, entry)
                     && !entry.again
                 {
                     fields.items.push((key, spelled, item));
@@ -191,7 +191,7 @@ fn missing(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&st
     load.problem_of(key.name, codes::MISSING_KEY, there.map_or(at, |entry| entry.at), message, help);
 }
 
-fn keyed(load: &mut Load<'_>, section: &Section, key: &'static Key, entry: &Entry<'_>) -> Option<Item> {
+fn keyed(load: &mut Load<'_>, key: &'static Key, entry: &Entry<'_>) -> Option<Item> {
     let node = &entry.value;
     if null(node) {
         let nullable = key.nullable
