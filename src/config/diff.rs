@@ -226,6 +226,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
         control_tools,
         session_idle,
         list_timeout,
+        progress_keep_alive,
         limits,
     } = old;
     out.restart("server.host", host, &new.host);
@@ -239,6 +240,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
     out.live("server.control_tools", control_tools, &new.control_tools);
     out.live("server.session_idle_s", session_idle, &new.session_idle);
     out.live("server.list_timeout_s", list_timeout, &new.list_timeout);
+    out.live("server.progress_keep_alive_s", progress_keep_alive, &new.progress_keep_alive);
     super::limits::diff(limits, &new.limits, out);
 }
 

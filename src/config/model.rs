@@ -292,6 +292,8 @@ pub struct ServerSettings {
     pub session_idle: Duration,
     /// How long one listing may wait for providers whose catalogue is not known yet.
     pub list_timeout: Duration,
+    /// Zero: never.
+    pub progress_keep_alive: Duration,
     pub limits: Limits,
 }
 
@@ -308,6 +310,7 @@ impl Default for ServerSettings {
             control_tools: vec!["*".into()],
             session_idle: Duration::from_secs(3600),
             list_timeout: Duration::from_secs(10),
+            progress_keep_alive: Duration::from_secs(30),
             limits: Limits::default(),
         }
     }

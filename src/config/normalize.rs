@@ -388,6 +388,7 @@ fn server(load: &mut Load<'_>, fields: &Fields) -> ServerSettings {
         control_tools,
         session_idle: fields.seconds("session_idle_s").unwrap_or(default.session_idle),
         list_timeout: fields.seconds("list_timeout_s").unwrap_or(default.list_timeout),
+        progress_keep_alive: fields.seconds("progress_keep_alive_s").unwrap_or(default.progress_keep_alive),
         limits: limits::read(fields.section("limits")),
     }
 }

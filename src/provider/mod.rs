@@ -58,7 +58,7 @@ pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use task_ids::TaskIds;
-pub use upstream::{InFlight, Outgoing, Topic, Upstream};
+pub use upstream::{InFlight, Outgoing, Patience, Topic, Upstream};
 
 use instances::{Instances, Owner as ClientsOwn};
 

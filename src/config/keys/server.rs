@@ -50,6 +50,12 @@ pub(super) static SERVER: Section = Section {
             "10",
             "Longest one listing waits for providers whose tools are not known yet.",
         ),
+        key(
+            "progress_keep_alive_s",
+            Shape::Seconds { min: 0.0 },
+            "30",
+            "After so much silence of a provider a client that asked for progress is told that its call goes on; 0 = never.",
+        ),
         key("limits", Shape::Fields(&LIMITS), "{}", "How much is taken from clients."),
     ],
 };

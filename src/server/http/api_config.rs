@@ -64,6 +64,7 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "control_tools": server.control_tools,
             "session_idle_s": server.session_idle.as_secs_f64(),
             "list_timeout_s": server.list_timeout.as_secs_f64(),
+            "progress_keep_alive_s": server.progress_keep_alive.as_secs_f64(),
             "limits": server.limits.shown(),
         },
         "logging": {
