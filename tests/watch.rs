@@ -386,6 +386,8 @@ fn h09_a_save_with_sighup_reloads_once() {
     fs::write(watch.home.config(), watch.yaml(1)).unwrap();
     watch.gateway.signal(Signal::HUP);
     eventually("applied", watch.within, || (watch.gateway.state("p1") == "cold").then_some(()));
+    // The commit is seen before the run that made it is over, and counted.
+    eventually("counted", watch.within, || (watch.gateway.reloads().0 == 2).then_some(()));
     holds_for("one reload", ms(2300), || watch.gateway.reloads().0 == 2);
     watch.gateway.stop();
 }

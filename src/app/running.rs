@@ -28,7 +28,7 @@ use super::{
     stale, stdio,
 };
 use crate::{
-    reload::{ReloadHandle, ReloadOptions, Trigger, watch_sources},
+    reload::{ReloadHandle, ReloadOptions, Trigger, watch_containers, watch_sources},
     server::{
         self, ConnectFront, Gateway, News, Phase, Session,
         http::{self, HttpState, Listener},
@@ -95,6 +95,7 @@ pub(super) struct Tasks {
     pub client: Service,
     pub kept: Kept,
     _informer: AbortOnDropHandle<()>,
+    _containers: AbortOnDropHandle<()>,
     watcher: AbortOnDropHandle<()>,
     hangup: AbortOnDropHandle<()>,
     _watchdog: AbortOnDropHandle<()>,
@@ -179,6 +180,7 @@ impl Running {
         let client = self.client.take();
         Tasks {
             _informer: spawned(tokio::spawn(server::keep_clients_informed(registry, sessions, news))),
+            _containers: spawned(tokio::spawn(watch_containers(self.state.reload.clone()))),
             watcher: spawned(tokio::spawn(watch_sources(self.state.reload.clone()))),
             hangup: spawned(tokio::spawn(reload_at(hangups.clone(), self.state.reload.clone()))),
             _watchdog: spawned(tokio::spawn(service_manager::keep_watchdog_quiet())),

@@ -42,7 +42,6 @@ codes! {
     BAD_NUMBER = "HGR0114", Yes, "a number out of range";
     OTHER_MODE = "HGR0115", Yes, "a key of another mode";
     BOTH_SPELLINGS = "HGR0116", Yes, "two spellings of one key at once";
-    NOT_YET = "HGR0117", Yes, "not in this version";
 
     UNSET = "HGR0201", No, "an environment variable that is not set";
     BAD_REFERENCE = "HGR0202", No, "a `${...}` that cannot be understood";
@@ -84,7 +83,7 @@ codes! {
 /// The stage a code belongs to: `read` | `parse` | `normalize` | `validate`.
 pub(super) fn stage(code: Code) -> &'static str {
     match code {
-        MISSING_KEY | NOT_A_CHOICE | BAD_NUMBER | OTHER_MODE | BOTH_SPELLINGS | NOT_YET => "validate",
+        MISSING_KEY | NOT_A_CHOICE | BAD_NUMBER | OTHER_MODE | BOTH_SPELLINGS => "validate",
         _ => match code.as_bytes().get(3..5) {
             Some(b"00") => "read",
             Some(b"01") => "parse",

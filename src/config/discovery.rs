@@ -32,6 +32,14 @@ const START: At = At { line: 1, column: 1 };
 pub struct DiscoverySettings {
     /// Absolute. `None`: no directory is looked into.
     pub directory: Option<PathBuf>,
+    /// `None`: containers are not looked for.
+    pub containers: Option<ContainerSettings>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerSettings {
+    /// `None`: any.
+    pub network: Option<String>,
 }
 
 /// What the directory holds. `None`: it is not there, or cannot be read, and nothing is known.
@@ -49,7 +57,26 @@ pub(super) static DISCOVERY: Section = Section {
     id: "discovery",
     about: "Where providers are found beside this file. What is found there belongs to who put it there.",
     selector: None,
-    keys: &[key("files", Shape::Fields(&FILES), "", "A directory of files with one provider each.")],
+    keys: &[
+        key("files", Shape::Fields(&FILES), "", "A directory of files with one provider each."),
+        key("docker", Shape::Fields(&CONTAINERS), "", "Running containers that offer themselves by their labels."),
+    ],
+};
+
+pub(super) static CONTAINERS: Section = Section {
+    id: "discovered_containers",
+    about: "Running containers that offer themselves as remote providers by labels `hangar.provider.*`.",
+    selector: None,
+    keys: &[
+        key("enabled", Shape::Flag, "false", "Look for them."),
+        key(
+            "network",
+            Shape::Text(&rules::WORD),
+            "null",
+            "The network on which they are reached. `null` = the first that gives them an address.",
+        )
+        .nullable(),
+    ],
 };
 
 pub(super) static FILES: Section = Section {
@@ -61,7 +88,12 @@ pub(super) static FILES: Section = Section {
 
 pub(super) fn settings(load: &Load<'_>, discovery: &Fields) -> DiscoverySettings {
     let typed = discovery.section("files").and_then(|files| files.text("directory"));
-    DiscoverySettings { directory: typed.map(|(text, _)| absolute(&load.dir, &text.text)) }
+    let docker = discovery.section("docker").filter(|docker| docker.flag("enabled") == Some(true));
+    let network = |docker: &Fields| docker.text("network").map(|(text, _)| text.text.clone());
+    DiscoverySettings {
+        directory: typed.map(|(text, _)| absolute(&load.dir, &text.text)),
+        containers: docker.map(|docker| ContainerSettings { network: network(docker) }),
+    }
 }
 
 /// Reads the directory of `config`, if it names one. What is wrong with fragments becomes warnings.

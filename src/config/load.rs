@@ -10,7 +10,7 @@ use std::{
 use super::{
     Code, Fragments, LoadError, Loaded, Place, Problem, codes, discovery,
     files::{Files, NoText, absolute},
-    keys, normalize, raw,
+    normalize, raw,
     raw::{At, Node, Parsed, push_key},
     shape,
     substitute::{Fault, Values},
@@ -230,13 +230,6 @@ impl<'e> Load<'e> {
     fn make(&self, code: Code, at: Option<At>, message: String, help: Option<String>) -> Problem {
         let place = at.map(|at| Place { file: self.main.clone(), line: at.line, column: at.column });
         Problem { code, path: self.trail.clone(), place, message, help }
-    }
-
-    /// What is said of a word or key of a later version.
-    pub(super) fn refuse_later(&mut self, section: &str, key: &str, word: &str, at: At) -> bool {
-        let Some(say) = keys::later(section, key, word) else { return false };
-        self.problem(codes::NOT_YET, Some(at), format!("not in this version: {say}"), None);
-        true
     }
 }
 

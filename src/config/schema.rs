@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    keys::{FILE, Key, MAX_SECONDS, SECTIONS, Section, Shape, later},
+    keys::{FILE, Key, MAX_SECONDS, SECTIONS, Section, Shape},
     raw::{self, Kind, Node},
     rules::Rule,
     scalar::{self, Plain},
@@ -57,7 +57,7 @@ fn section(section: &Section) -> Value {
     let mut properties = Map::new();
     for key in section.keys {
         for name in std::iter::once(&key.name).chain(key.aliases) {
-            properties.insert((*name).into(), property(section, key, name));
+            properties.insert((*name).into(), property(key, name));
         }
     }
     let mut out = json!({
@@ -111,12 +111,11 @@ fn modes(section: &Section) -> Vec<Value> {
     words.iter().map(rule).collect()
 }
 
-fn property(section: &Section, key: &Key, name: &str) -> Value {
+fn property(key: &Key, name: &str) -> Value {
     let mut out = match &key.shape {
         Shape::Choice(words) => {
-            let there = words.iter().filter(|word| later(section.id, key.name, word.word).is_none());
             let names: Vec<&str> =
-                there.flat_map(|word| std::iter::once(&word.word).chain(word.aliases)).copied().collect();
+                words.iter().flat_map(|word| std::iter::once(&word.word).chain(word.aliases)).copied().collect();
             or_reference(json!({"enum": names}))
         }
         shape => value(shape),

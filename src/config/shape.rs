@@ -73,7 +73,7 @@ fn section(load: &mut Load<'_>, section: &'static Section, node: &Node<'_>, owne
             Some((key, spelled)) if allowed(load, section, key, chosen, entry, entries) => {
                 if !entry.again && seen.contains(&key.name) {
                     both_spellings(load, key, entry);
-                } else if let Some(item) = keyed(load, section, key, entry)
+                } else if let Some(item) = keyed(load, key, entry)
                     && !entry.again
                 {
                     fields.items.push((key, spelled, item));
@@ -139,9 +139,6 @@ fn known(section: &'static Section, typed: &str) -> Option<(&'static Key, &'stat
 
 /// Reports an unknown key; gives the key that was probably meant.
 fn unknown(load: &mut Load<'_>, section: &Section, entry: &Entry<'_>) -> Option<&'static str> {
-    if load.refuse_later(section.id, &entry.key, "", entry.at) {
-        return None;
-    }
     let meant = hints::meant(section, &entry.key);
     let help = match meant {
         Some(name) if entry.key.contains(':') => {
@@ -194,7 +191,7 @@ fn missing(load: &mut Load<'_>, section: &Section, key: &Key, chosen: Option<&st
     load.problem_of(key.name, codes::MISSING_KEY, there.map_or(at, |entry| entry.at), message, help);
 }
 
-fn keyed(load: &mut Load<'_>, section: &Section, key: &'static Key, entry: &Entry<'_>) -> Option<Item> {
+fn keyed(load: &mut Load<'_>, key: &'static Key, entry: &Entry<'_>) -> Option<Item> {
     let node = &entry.value;
     if null(node) {
         let nullable = key.nullable
@@ -213,7 +210,7 @@ fn keyed(load: &mut Load<'_>, section: &Section, key: &'static Key, entry: &Entr
         return None;
     }
     if let Shape::Choice(words) = &key.shape {
-        let value = choice(load, section, key, words, node)?;
+        let value = choice(load, key, words, node)?;
         return Some(Item { at: node.at, value });
     }
     shaped(load, &key.shape, node, entry.at)
@@ -408,7 +405,7 @@ fn find_word(words: &'static [Word], text: &str) -> Option<&'static str> {
     words.iter().find(|word| word.word == text || word.aliases.contains(&text)).map(|word| word.word)
 }
 
-fn choice(load: &mut Load<'_>, section: &Section, key: &Key, words: &'static [Word], node: &Node<'_>) -> Option<Value> {
+fn choice(load: &mut Load<'_>, key: &Key, words: &'static [Word], node: &Node<'_>) -> Option<Value> {
     let text = match &node.kind {
         Kind::Bad => return None,
         Kind::Scalar { text, .. } => text,
@@ -420,12 +417,8 @@ fn choice(load: &mut Load<'_>, section: &Section, key: &Key, words: &'static [Wo
     let (text, replaced) = replaced(load, text, node.at)?;
     let text = if replaced { text.trim() } else { &*text };
     let found = find_word(words, text);
-    if load.refuse_later(section.id, key.name, found.unwrap_or(text), node.at) {
-        return None;
-    }
     if found.is_none() {
-        let names: Vec<&str> =
-            words.iter().map(|w| w.word).filter(|w| super::keys::later(section.id, key.name, w).is_none()).collect();
+        let names: Vec<&str> = words.iter().map(|w| w.word).collect();
         let close = hints::nearest(text, names.iter().copied()).filter(|_| !replaced);
         let what = if replaced { "what `${...}` gives here".to_owned() } else { format!("\"{}\"", shown(text)) };
         let help = match close {

@@ -99,6 +99,7 @@ impl Control {
         status["status"] = json!(if healthy { "healthy" } else { "degraded" });
         status["reasons"] = json!(reasons);
         status["last_reload"] = json!(self.reload.last());
+        status["docker_discovery"] = json!(self.reload.container_discovery());
         status["dotenv"] = self.about.dotenv();
         status["sessions"] = json!(self.telemetry.metrics.sessions.get());
         status["collisions"] = json!(self.registry.index().collisions);

@@ -11,6 +11,8 @@ pub enum Owner {
     Load(Arc<str>),
     /// A file of the directory that `discovery.files` names.
     File(Arc<str>),
+    /// A running container that offers itself.
+    Docker(Arc<str>),
 }
 
 impl Owner {
@@ -22,6 +24,7 @@ impl Owner {
     pub fn in_words(&self) -> String {
         match self {
             Self::Config => "the configuration file".to_owned(),
+            Self::Docker(container) => format!("the container {container}"),
             Self::File(file) => format!("the fragment {file}"),
             Self::Load(by) => format!("who loaded it ({by})"),
         }
@@ -31,6 +34,7 @@ impl Owner {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::Config => "take it out of the file, or set `enabled: false`, and reload",
+            Self::Docker(_) => "stop that container",
             Self::File(_) => "remove or rename that file",
             Self::Load(_) => "unload it: `hangar unload NAME` or the tool hangar_unload",
         }
@@ -38,10 +42,11 @@ impl Owner {
 }
 
 impl fmt::Display for Owner {
-    /// `config` | `load:BY` | `file:NAME.yaml`
+    /// `config` | `load:BY` | `file:NAME.yaml` | `docker:CONTAINER`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config => f.write_str("config"),
+            Self::Docker(container) => write!(f, "docker:{container}"),
             Self::File(file) => write!(f, "file:{file}"),
             Self::Load(by) => write!(f, "load:{by}"),
         }

@@ -110,7 +110,7 @@ fn unload(shared: &Shared, typed: &str, by: &str) -> LoadResult {
 }
 
 /// The same configuration with other providers beside it.
-fn commit(shared: &Shared, now: &Snapshot, providers: BTreeMap<ProviderName, Arc<Provider>>) {
+pub(super) fn commit(shared: &Shared, now: &Snapshot, providers: BTreeMap<ProviderName, Arc<Provider>>) {
     shared.registry.commit(Snapshot {
         generation: now.generation + 1,
         sha256: now.sha256.clone(),

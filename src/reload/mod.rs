@@ -2,6 +2,7 @@
 //!
 //! One task ([`Reloader`]) runs every reload, whatever asked for it; everybody else holds a [`ReloadHandle`].
 
+mod containers;
 mod dotenv;
 mod fragments;
 mod loading;
@@ -12,6 +13,7 @@ mod retire;
 mod source;
 mod trigger;
 
+pub use containers::{ContainerDiscovery, watch_containers};
 pub use dotenv::DotenvReport;
 pub use loading::{LoadRefusal, LoadResult};
 pub use plan::{Plan, plan};

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger, fragments,
+    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger,
+    containers::{self, ContainerDiscovery, Found},
+    fragments,
     loading::{self, LoadRefusal, LoadResult, Order, What},
     plan::{self, Plan},
     retire,
@@ -32,6 +34,8 @@ pub type ReloadResult = Result<ReloadReport, ReloadError>;
 enum Request {
     Reload(Wanted),
     Load(Order),
+    Containers(Found),
+    NoContainers,
 }
 
 struct Wanted {
@@ -57,6 +61,7 @@ pub(super) struct Shared {
     /// What the last attempt was about; I/O failures do not move it.
     attempted: watch::Sender<Sources>,
     pub(super) retirements: TaskTracker,
+    pub(super) containers: Mutex<ContainerDiscovery>,
 }
 
 /// For `status`: the last run that was no dry run.
@@ -104,6 +109,7 @@ impl Reloader {
             variables: Mutex::default(),
             attempted: watch::Sender::new(Sources::default()),
             retirements: TaskTracker::new(),
+            containers: Mutex::default(),
         });
         let handle = ReloadHandle { requests: sender, shared: shared.clone() };
         (Self { requests, shared, booted: None, in_force: None, apply: Box::new(apply), stop }, handle)
@@ -129,6 +135,7 @@ impl Reloader {
             match request {
                 Request::Reload(wanted) => drop(wanted.reply.send(Err(self.shared.stopping(wanted.trigger)))),
                 Request::Load(order) => drop(order.reply.send(Err(LoadRefusal::stopping()))),
+                Request::Containers(_) | Request::NoContainers => {}
             }
         }
         retire::retire_all(&self.shared.registry.snapshot()).await;
@@ -138,12 +145,12 @@ impl Reloader {
 
     /// `first` and everything that waits behind it: one run for all that ask for the same.
     async fn serve(&mut self, first: Request) {
-        let (mut waiting, mut loads) = (Vec::new(), Vec::new());
+        let (mut waiting, mut others) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
                 Request::Reload(wanted) => waiting.push(wanted),
-                Request::Load(order) => loads.push(order),
+                other => others.push(other),
             }
             next = self.requests.try_recv().ok();
         }
@@ -162,7 +169,14 @@ impl Reloader {
                 let _ = request.reply.send(result);
             }
         }
-        loads.into_iter().for_each(|order| loading::serve(&self.shared, order));
+        for other in others {
+            match other {
+                Request::Load(order) => loading::serve(&self.shared, order),
+                Request::Containers(found) => containers::serve(&self.shared, found),
+                Request::NoContainers => containers::forget(&self.shared),
+                Request::Reload(_) => {}
+            }
+        }
     }
 
     async fn run_once(&mut self, trigger: Trigger, options: ReloadOptions) -> ReloadResult {
@@ -317,6 +331,29 @@ impl ReloadHandle {
         let order = Order { what, name: name.to_owned(), by: by.into(), reply };
         self.requests.send(Request::Load(order)).await.map_err(|_| LoadRefusal::stopping())?;
         answer.await.map_err(|_| LoadRefusal::stopping())?
+    }
+
+    /// Returns when it is in force, or when nothing is any more.
+    pub(super) async fn found_containers(&self, found: impl FnOnce(oneshot::Sender<()>) -> Found) {
+        let (done, served) = oneshot::channel();
+        if self.requests.send(Request::Containers(found(done))).await.is_ok() {
+            let _ = served.await;
+        }
+    }
+
+    pub(super) async fn forget_containers(&self) {
+        // A gateway that stops forgets everything.
+        let _ = self.requests.send(Request::NoContainers).await;
+    }
+
+    pub(super) fn tell_containers(&self, change: impl FnOnce(&mut ContainerDiscovery)) {
+        self.shared.tell_containers(change);
+    }
+
+    /// What has become of offers of containers. `None`: none are looked for.
+    pub fn container_discovery(&self) -> Option<ContainerDiscovery> {
+        self.snapshot().config.discovery.containers.as_ref()?;
+        Some(self.shared.containers.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     pub fn last(&self) -> Option<LastReload> {

@@ -34,8 +34,8 @@ pub mod sweep;
 pub use remote::{sse, stamped};
 
 pub use docker::{
-    ContainerOf, EngineFacts, KEEPER, container_memory, containers, end_container, engine, entry as keeper_entry,
-    sweep as sweep_containers,
+    ContainerOf, EngineFacts, KEEPER, OfferEvents, Offered, container_memory, containers, end_container, engine,
+    entry as keeper_entry, offers, sweep as sweep_containers,
 };
 pub use output::OutputRing;
 pub use pull::{Pull, PullWatch};

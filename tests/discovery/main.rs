@@ -1,10 +1,13 @@
 //! Providers that are found beside the configuration file, through the shipped binary.
 
+#[path = "../support/engine.rs"]
+mod engine;
 #[path = "../support/gateway.rs"]
 mod gateway;
 
 mod broken;
 mod clash;
+mod containers;
 mod files;
 
 use std::fs;

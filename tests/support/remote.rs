@@ -35,6 +35,8 @@ use mcp::{initialized, result};
 
 #[derive(Parser)]
 struct Args {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    bind: String,
     #[arg(long, value_enum, default_value = "streamable")]
     mode: Mode,
     /// The protocol revisions it serves.
@@ -145,7 +147,7 @@ async fn main() -> anyhow::Result<()> {
         lost: Mutex::default(),
         burst: Mutex::default(),
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind(&server.args.bind).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
     // Whoever started us holds our stdin; when it goes, we go.
     tokio::spawn(async {

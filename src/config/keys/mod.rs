@@ -14,7 +14,7 @@ use server::{CLIENT, SERVER};
 
 use super::{
     audit::AUDIT,
-    discovery::{DISCOVERY, FILES},
+    discovery::{CONTAINERS, DISCOVERY, FILES},
     group_keys::{BREAKER, GROUP, HEALTH, MEMBER},
     limits::LIMITS,
     rules::{self, Rule},
@@ -96,16 +96,6 @@ pub(super) struct Word {
     pub aliases: &'static [&'static str],
 }
 
-/// What the format will have, but this version does not: refused with a text that says so, and absent from the schema.
-/// Section, key, word of a choice (empty: the key itself), what it is.
-const LATER: &[(&str, &str, &str, &str)] =
-    &[("discovery", "docker", "", "discovery of containers comes in a later version")];
-
-/// What to say when the thing is of a later version.
-pub(super) fn later(section: &str, key: &str, word: &str) -> Option<&'static str> {
-    LATER.iter().find(|(s, k, w, _)| (*s, *k, *w) == (section, key, word)).map(|(.., say)| *say)
-}
-
 pub(super) const fn word(word: &'static str) -> Word {
     Word { word, aliases: &[] }
 }
@@ -169,6 +159,7 @@ pub(super) static SECTIONS: &[&Section] = &[
     &TLS,
     &DISCOVERY,
     &FILES,
+    &CONTAINERS,
     &GROUP,
     &MEMBER,
     &HEALTH,

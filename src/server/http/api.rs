@@ -40,6 +40,7 @@ pub(super) async fn status(State(front): State<Arc<Front>>) -> Response {
     let last = state.reload.last();
     status["restart_required"] = json!(last.as_ref().map(|last| last.restart_required.clone()).unwrap_or_default());
     status["last_reload"] = json!(last);
+    status["docker_discovery"] = json!(state.reload.container_discovery());
     status["sessions"] = json!(state.sessions.len());
     status["clients"] = state.clients.json();
     status["collisions"] = json!(registry.index().collisions);

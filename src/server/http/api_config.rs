@@ -40,7 +40,7 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
         "providers": providers,
         "catalog": catalog,
         "groups": groups,
-        "discovery": {"files": discovery.directory.as_ref().map(|directory| json!({"directory": directory}))},
+        "discovery": {"docker": discovery.containers.as_ref().map(|docker| json!({"enabled": true, "network": docker.network})), "files": discovery.directory.as_ref().map(|directory| json!({"directory": directory}))},
         "config_reload": {
             "enabled": reload.enabled,
             "use_watchdog": reload.use_watchdog,

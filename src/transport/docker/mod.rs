@@ -34,12 +34,14 @@ mod image;
 mod keeper;
 pub(super) mod labels;
 mod listing;
+mod offers;
 mod outbox;
 mod settings;
 mod sweep;
 
 pub use keeper::{COMMAND as KEEPER, entry};
 pub use listing::{ContainerOf, EngineFacts, container_memory, containers, end_container, engine};
+pub use offers::{OfferEvents, Offered, offers};
 pub use sweep::sweep;
 
 /// Frames in a row before other tasks get their turn.
