@@ -191,9 +191,9 @@ impl Reloader {
         report.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let before = self.in_force.as_ref().map(|loaded| &loaded.dotenv);
         report.dotenv = DotenvReport::of(before, &loaded.dotenv, options.dry_run);
-        if let Some(booted) = &self.booted {
-            report.restart_required = config::diff(booted, &loaded.config).restart_required;
-        }
+        // What is in force at boot is in force whole.
+        let booted = self.booted.as_ref().map(|booted| config::diff(booted, &loaded.config).restart_required);
+        report.restart_required = booted.unwrap_or_default();
         if options.verify {
             let verified = tokio::select! {
                 verified = verify(&plan.fresh) => verified.map_err(|problems| {
