@@ -12,7 +12,7 @@ FUZZ_VERSION := 0.13.2
 FUZZ         := $(TOOLS)/cargo-fuzz-$(FUZZ_VERSION)
 RUN_FUZZ     := RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --release --sanitizer none --target-dir target/fuzz
 
-.PHONY: matrix help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
+.PHONY: faults matrix help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -79,6 +79,12 @@ hygiene: ## a hundred kill -9 and restarts, fifty stops under load, five hundred
 
 misrouting: ## a million calls of 256 clients on 16 providers, each answer and message looked at (HANGAR_CALLS)
 	HANGAR_CALLS=$${HANGAR_CALLS:-1000000} cargo nextest run --release $(FEATURES) --no-capture --test misrouting
+
+faults: ## the fault matrix with the release binary, measured anew: docs/reliability.md (floods of HANGAR_FAULTS_S seconds, 5)
+	rm -f target/faults.jsonl
+	HANGAR_FAULTS=$(CURDIR)/target/faults.jsonl HANGAR_FAULTS_S=$${HANGAR_FAULTS_S:-5} \
+		cargo nextest run --release $(FEATURES) --test faults --test-threads 1 -E 'not test(/^page::/)'
+	HANGAR_FAULTS=$(CURDIR)/target/faults.jsonl cargo nextest run --release $(FEATURES) --test faults --run-ignored only
 
 # What a run finds stays below target/ until fuzz-corpus takes the smallest of it that reaches as much into the tree. Without a
 # sanitizer: there is no unsafe code here, and the laws are what is looked for.

@@ -201,7 +201,12 @@ async fn serve(
     registry.set_own_tools(Control::new(registry.clone(), reload.clone(), telemetry.clone(), about.clone()));
     let sessions = Sessions::new(telemetry.clone());
     let client = resume(earlier, &sessions, &about, &reload);
-    let gateway = Arc::new(Gateway { registry, sessions: sessions.clone(), parking: Default::default() });
+    let gateway = Arc::new(Gateway {
+        registry,
+        sessions: sessions.clone(),
+        parking: Default::default(),
+        room: Default::default(),
+    });
     let clients = ConnectClients::new(telemetry.clone());
     let account = telemetry.clone();
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, clients, reload, telemetry, about });

@@ -4,7 +4,7 @@
 use std::{io, sync::OnceLock};
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ},
     iterator::{SignalsInfo, exfiltrator::origin::WithOrigin},
 };
 use tokio::sync::mpsc;
@@ -36,7 +36,8 @@ static CAUGHT: OnceLock<std::sync::Mutex<Option<SignalsInfo<WithOrigin>>>> = Onc
 
 /// First thing in `main` of a gateway.
 pub fn catch() -> io::Result<()> {
-    let signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
+    // SIGXFSZ: a file that may grow no more is an error of that one write.
+    let signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ])?;
     // A second call in one process would find them caught already.
     let _ = CAUGHT.set(std::sync::Mutex::new(Some(signals)));
     // An earlier life of this process holds them back across its exec.

@@ -34,6 +34,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Nesting of a message, itself included.
     pub json_depth: u32,
+    /// Of all clients together: large requests that are being served and large answers that are not read yet.
+    pub held: usize,
     /// Of all answers together that were cut (`max_answer_bytes`) and are kept.
     pub continuation_bytes: usize,
     pub continuation_ttl: Duration,
@@ -54,6 +56,7 @@ impl Default for Limits {
             batch: 256,
             subscriptions: 1000,
             json_depth: 64,
+            held: 256 << 20,
             continuation_bytes: 64 << 20,
             continuation_ttl: Duration::from_secs(300),
         }
@@ -114,6 +117,12 @@ pub(super) static LIMITS: Section = Section {
         // JSON of 128 levels is more than some of the parsers behind take.
         key("json_depth", whole(8, 120), "64", "Deepest nesting of a message, of clients and of providers."),
         key(
+            "held_bytes",
+            whole(64 << 10, 1 << 40),
+            "268435456",
+            "Room for large requests being served and large answers not read yet, of all clients together.",
+        ),
+        key(
             "continuation_bytes",
             whole(LEAST_BYTES, 4 << 30),
             "67108864",
@@ -139,6 +148,7 @@ impl Limits {
             "batch": self.batch,
             "subscriptions": self.subscriptions,
             "json_depth": self.json_depth,
+            "held_bytes": self.held,
             "continuation_bytes": self.continuation_bytes,
             "continuation_ttl_s": self.continuation_ttl.as_secs_f64(),
         })
@@ -164,6 +174,7 @@ pub(super) fn read(fields: Option<&Fields>) -> Limits {
         batch: count("batch", usual.batch),
         subscriptions: count("subscriptions", usual.subscriptions),
         json_depth: fields.whole("json_depth").and_then(|typed| u32::try_from(typed).ok()).unwrap_or(usual.json_depth),
+        held: count("held_bytes", usual.held),
         continuation_bytes: count("continuation_bytes", usual.continuation_bytes),
         continuation_ttl: fields.seconds("continuation_ttl_s").unwrap_or(usual.continuation_ttl),
     }
@@ -184,6 +195,7 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
         batch,
         subscriptions,
         json_depth,
+        held,
         continuation_bytes,
         continuation_ttl,
     } = old;
@@ -199,6 +211,7 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
     out.live("server.limits.batch", batch, &new.batch);
     out.live("server.limits.subscriptions", subscriptions, &new.subscriptions);
     out.live("server.limits.json_depth", json_depth, &new.json_depth);
+    out.live("server.limits.held_bytes", held, &new.held);
     out.live("server.limits.continuation_bytes", continuation_bytes, &new.continuation_bytes);
     out.live("server.limits.continuation_ttl_s", continuation_ttl, &new.continuation_ttl);
 }

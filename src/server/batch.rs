@@ -43,5 +43,11 @@ pub(super) async fn answer(
         }
     });
     let answers: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
-    (!answers.is_empty()).then(|| [b"[".as_slice(), &answers.join(&b','), b"]"].concat().into())
+    if answers.is_empty() {
+        return None;
+    }
+    let all = [b"[".as_slice(), &answers.join(&b','), b"]"].concat().into();
+    // What each of them took is given back: they are one now.
+    drop(answers);
+    Some(gateway.handed_over(b"", all))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Session, Sessions, instructions, lists, modern, session::LEVELS, tasks, wishes};
+use super::{Room, Session, Sessions, instructions, lists, modern, room, session::LEVELS, tasks, wishes};
 use crate::{
     bridge::{self, Parking},
     config::{Limits, Protocol},
@@ -20,6 +20,8 @@ pub struct Gateway {
     pub sessions: Arc<Sessions>,
     /// Calls of modern clients that wait for their input.
     pub parking: Arc<Parking>,
+    /// For what lies between it and its clients.
+    pub room: Room,
 }
 
 /// A refusal: JSON-RPC code, text, data.
@@ -64,7 +66,19 @@ impl Gateway {
             () = cancelled.cancelled() => return None,
             answer = self.method(session, frame, caller) => answer,
         };
-        Some(answer.unwrap_or_else(|refusal| refusal.answer(frame)))
+        Some(self.handed_over(frame.id(), answer.unwrap_or_else(|refusal| refusal.answer(frame))))
+    }
+
+    /// A complete answer as its client gets it: counted until the client has read it, or an error when there is no room.
+    pub(super) fn handed_over(&self, id: &[u8], answer: Bytes) -> Bytes {
+        if Room::is_small(answer.len()) {
+            return answer;
+        }
+        let (bytes, most) = (answer.len(), self.limits().held);
+        self.room.hold(answer, most).unwrap_or_else(|| {
+            tracing::warn!(bytes, held_bytes = most, "answer_has_no_room");
+            room::no_room(id, &format!("the answer of {bytes} bytes was dropped"), most)
+        })
     }
 
     async fn method(&self, session: &Arc<Session>, frame: &Frame, caller: Caller) -> Answer {

@@ -197,7 +197,8 @@ impl Front {
             let relay = relay_to(&out);
             let answer = match modern::speaks(&frame) {
                 true => {
-                    gateway.modern(&session, &frame, relay).await.map(|answer| finish(frame.method(), answer).bytes)
+                    let answer = gateway.modern(&session, &frame, relay).await;
+                    answer.map(|answer| gateway.handed_over(frame.id(), finish(frame.method(), answer).bytes))
                 }
                 false => gateway.request(&session, &frame, relay).await,
             };

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use signal_hook::low_level::signal_name;
 
 use crate::{
     config::{Launch, ProviderName, ProviderSpec},
@@ -224,7 +225,10 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             ExitCause::Code(code) => write!(f, "exited with code {code}"),
-            ExitCause::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            ExitCause::Signal(signal) => {
+                write!(f, "was killed by signal {signal}")?;
+                signal_name(*signal).map_or(Ok(()), |name| write!(f, " ({name})"))
+            }
             ExitCause::Closed => f.write_str("was closed"),
             ExitCause::Lost(why) => f.write_str(why),
         }

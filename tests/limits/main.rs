@@ -13,6 +13,7 @@ mod answers;
 mod batch;
 mod bounds;
 mod front;
+mod held;
 mod long_work;
 mod partial;
 mod provider;

@@ -43,6 +43,11 @@ impl HttpSession {
         self.stream = BufReader::new(stream);
     }
 
+    /// As other connections name the session.
+    pub fn key(&self) -> String {
+        self.session.clone().unwrap_or_default()
+    }
+
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))
     }

@@ -76,7 +76,7 @@ pub(super) async fn stop(State(front): State<Arc<Front>>, Step(name): Step, requ
 
 async fn told(front: &Front, name: &str, request: Request) -> Result<Arc<Provider>, Refusal> {
     let (head, body) = request.into_parts();
-    Object::receive(&head.headers, body, &front.limits(), &[]).await?;
+    Object::receive(&head.headers, body, front, &[]).await?;
     find(front, name)
 }
 

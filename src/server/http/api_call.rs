@@ -34,7 +34,7 @@ pub(super) async fn call(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = Object::receive(&head.headers, body, &front.limits(), &["tool", "arguments", "timeout_s"]).await?;
+    let body = Object::receive(&head.headers, body, &front, &["tool", "arguments", "timeout_s"]).await?;
     let registry = &front.state.gateway.registry;
     // A group is called as a provider is.
     let owner = match registry.group(&name) {

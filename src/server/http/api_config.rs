@@ -90,7 +90,7 @@ pub(super) async fn diff(State(front): State<Arc<Front>>, headers: HeaderMap) ->
 /// Body, optional: `{"graceful"?, "dry_run"?, "verify"?}`, booleans.
 pub(super) async fn reload(State(front): State<Arc<Front>>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = Object::receive(&head.headers, body, &front.limits(), &["graceful", "dry_run", "verify"]).await?;
+    let body = Object::receive(&head.headers, body, &front, &["graceful", "dry_run", "verify"]).await?;
     let usual = ReloadOptions::default();
     let options = ReloadOptions {
         graceful: body.flag("graceful", usual.graceful)?,

@@ -38,7 +38,7 @@ pub(super) async fn rebalance(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    Object::receive(&head.headers, body, &front.limits(), &[]).await?;
+    Object::receive(&head.headers, body, &front, &[]).await?;
     let snapshot = front.state.gateway.registry.snapshot();
     let group = snapshot.groups.get(&*name).ok_or_else(|| unknown(&snapshot, &name))?;
     Ok(ok(&group.rebalanced(&snapshot.providers).await))
@@ -47,7 +47,7 @@ pub(super) async fn rebalance(
 /// Every member in service.
 pub(super) async fn start(front: &Front, name: &str, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    Object::receive(&head.headers, body, &front.limits(), &[]).await?;
+    Object::receive(&head.headers, body, front, &[]).await?;
     let snapshot = front.state.gateway.registry.snapshot();
     let group = snapshot.groups.get(name).ok_or_else(|| unknown(&snapshot, name))?;
     Ok(ok(&group.started(&snapshot.providers, None).await))

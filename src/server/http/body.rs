@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::config::Limits;
+use crate::{config::Limits, server::Room};
 
 /// What is read and thrown away, at most, beyond `server.limits.request_bytes`, so that a client which sends first and reads later sees why it was refused.
 const DISCARD: usize = 16 * 1024 * 1024;
@@ -23,6 +23,8 @@ pub(super) enum BodyError {
     TooLong { limit: usize },
     #[error("the body was not complete within {} s (server.limits.request_timeout_s)", .limit.as_secs_f64())]
     TooSlow { limit: Duration },
+    #[error("there is no room for the body (server.limits.held_bytes: {limit})")]
+    NoRoom { limit: usize },
     #[error("the body ended before its time")]
     Broken,
 }
@@ -32,29 +34,48 @@ impl BodyError {
         match self {
             Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoom { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken => StatusCode::BAD_REQUEST,
         }
     }
 }
 
-pub(super) async fn read(headers: &HeaderMap, mut body: Body, limits: &Limits) -> Result<Bytes, BodyError> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limits: &Limits,
+    room: &Room,
+) -> Result<Bytes, BodyError> {
     let (limit, patience) = (limits.request, limits.request_timeout);
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let read = async {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLong { limit });
         }
-        collect(&mut body, announced.unwrap_or_default(), limit).await
+        let mut share = room.share();
+        let whole = collect(&mut body, announced.unwrap_or_default(), limit, |bytes| {
+            if share.grow(bytes, limits.held) { Ok(()) } else { Err(BodyError::NoRoom { limit: limits.held }) }
+        });
+        let whole = whole.await?;
+        // For as long as the request is served.
+        Ok(share.hold(whole))
     };
     let read = timeout(patience, read).await.unwrap_or(Err(BodyError::TooSlow { limit: patience }));
     // Who waits for "100 Continue" has sent nothing yet, and polling the body would invite it.
-    if matches!(read, Err(BodyError::TooLong { .. })) && !headers.contains_key(header::EXPECT) {
+    if matches!(read, Err(BodyError::TooLong { .. } | BodyError::NoRoom { .. }))
+        && !headers.contains_key(header::EXPECT)
+    {
         discard(&mut body).await;
     }
     read
 }
 
-async fn collect(body: &mut Body, announced: usize, limit: usize) -> Result<Bytes, BodyError> {
+async fn collect(
+    body: &mut Body,
+    announced: usize,
+    limit: usize,
+    mut room: impl FnMut(usize) -> Result<(), BodyError>,
+) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -62,6 +83,7 @@ async fn collect(body: &mut Body, announced: usize, limit: usize) -> Result<Byte
         if first.len() + whole.len() + data.len() > limit {
             return Err(BodyError::TooLong { limit });
         }
+        room(first.len() + whole.len() + data.len())?;
         if whole.is_empty() && first.is_empty() {
             first = data;
             continue;

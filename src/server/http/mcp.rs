@@ -11,14 +11,16 @@ use axum::{
 use bytes::Bytes;
 
 use super::{
-    Front, body, mcp_modern,
+    Front,
+    body::{self, BodyError},
+    mcp_modern,
     negotiate::{self, Accepts},
     refusal::{McpRefusal, json_response},
     stream::{self, Answer, CallStream, Presence, Reply},
 };
 use crate::{
     provider::Relay,
-    server::{Session, SessionKey, batch, lists},
+    server::{Session, SessionKey, batch, lists, room},
     wire::{self, Frame, FrameError, FrameKind, code, shallow},
 };
 
@@ -73,8 +75,13 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
         let message = "the Accept header allows neither application/json nor text/event-stream";
         return Err(McpRefusal::new(StatusCode::NOT_ACCEPTABLE, message));
     }
-    let body = body::read(headers, body, &front.limits()).await;
-    let body = body.map_err(|e| McpRefusal::new(e.status(), &e.to_string()))?;
+    let body = body::read(headers, body, &front.limits(), &front.state.gateway.room).await;
+    let body = body.map_err(|error| match error {
+        BodyError::NoRoom { limit } => {
+            McpRefusal::with(error.status(), room::no_room(b"", "there is no room for the body", limit))
+        }
+        error => McpRefusal::new(error.status(), &error.to_string()),
+    })?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         negotiate::check_version(headers)?;
         let key = negotiate::session_key(headers)?;
@@ -136,8 +143,11 @@ async fn initialize(front: &Front, key: Option<SessionKey>, accepts: Accepts, fr
         front.state.sessions.close(&key);
         return Err(McpRefusal::with(StatusCode::BAD_REQUEST, answer));
     }
-    let mut response =
-        if accepts.json { json_response(StatusCode::OK, answer) } else { stream::finished(stream::event(answer)) };
+    let mut response = if accepts.json {
+        json_response(StatusCode::OK, answer)
+    } else {
+        stream::finished(vec![stream::event(answer)])
+    };
     if let Ok(key) = HeaderValue::from_str(&negotiate::show_key(&key)) {
         response.headers_mut().insert(negotiate::SESSION, key);
     }

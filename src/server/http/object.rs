@@ -6,11 +6,8 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{body, negotiate, refusal::Refusal};
-use crate::{
-    config::Limits,
-    wire::{Span, shallow},
-};
+use super::{Front, body, negotiate, refusal::Refusal};
+use crate::wire::{Span, shallow};
 
 #[derive(Debug)]
 pub(super) struct Object {
@@ -21,8 +18,8 @@ pub(super) struct Object {
 impl Object {
     /// The body of a request that changes something: JSON and said to be so, or nothing at all. A page of another site
     /// cannot send the first without asking, and is told by its `Origin` in any case.
-    pub async fn receive(headers: &HeaderMap, body: Body, limits: &Limits, known: &[&str]) -> Result<Self, Refusal> {
-        let text = body::read(headers, body, limits)
+    pub async fn receive(headers: &HeaderMap, body: Body, front: &Front, known: &[&str]) -> Result<Self, Refusal> {
+        let text = body::read(headers, body, &front.limits(), &front.state.gateway.room)
             .await
             .map_err(|error| Refusal::new(error.status(), "bad_body", error.to_string()))?;
         if !text.is_empty() && !negotiate::sends_json(headers) {

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -17,12 +17,14 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::Front;
 use crate::{
-    server::{Phase, SessionKey, Sessions},
+    server::{Phase, Room, SessionKey, Sessions},
     wire,
 };
 
 /// Between two signs of life on a stream with nothing to say; proxies close what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const EVENT: &[u8] = b"event: message\ndata: ";
+const EVENT_END: &[u8] = b"\n\n";
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// A complete answer, and the status that it has when it comes alone.
@@ -72,38 +74,43 @@ impl CallStream {
     pub fn response(self, first: Bytes) -> Response {
         let rest = stream::unfold(Some(self), |running| async {
             let mut running = running?;
-            let (event, over) = running.next().await;
-            Some((event, (!over).then_some(running)))
+            let (events, over) = running.next().await;
+            Some((stream::iter(events), (!over).then_some(running)))
         });
-        respond(first, rest)
+        respond(first, rest.flatten())
     }
 
-    /// The next piece, and whether it is the last.
-    async fn next(&mut self) -> (Bytes, bool) {
+    /// The next pieces, and whether they are the last.
+    async fn next(&mut self) -> (Vec<Bytes>, bool) {
         tokio::select! {
             biased;
-            Some(message) = self.messages.recv() => (event(message), false),
+            Some(message) = self.messages.recv() => (vec![event(message)], false),
             answer = &mut self.answer => {
                 // A panic in a call ends its stream without an answer.
                 (last_events(&mut self.messages, answer.ok().flatten().map(|reply| reply.body)), true)
             }
-            _ = self.beat.tick() => (COMMENT, false),
+            _ = self.beat.tick() => (vec![COMMENT], false),
         }
     }
 }
 
-/// What was relayed while the answer came, then the answer, as one piece.
-pub(super) fn last_events(messages: &mut mpsc::Receiver<Bytes>, answer: Option<Bytes>) -> Bytes {
-    let mut left: Vec<Bytes> = std::iter::from_fn(|| messages.try_recv().ok()).chain(answer).map(event).collect();
-    match left.len() {
-        1 => left.pop().unwrap_or_default(),
-        _ => left.concat().into(),
+/// What was relayed while the answer came, then the answer: as one piece, but for a large answer, which stays what is counted
+/// (see `server::room`) and is copied nowhere.
+pub(super) fn last_events(messages: &mut mpsc::Receiver<Bytes>, answer: Option<Bytes>) -> Vec<Bytes> {
+    let relayed = std::iter::from_fn(|| messages.try_recv().ok()).map(event);
+    match answer {
+        Some(answer) if !Room::is_small(answer.len()) => {
+            let head: Vec<Bytes> = relayed.chain([Bytes::from_static(EVENT)]).collect();
+            vec![head.concat().into(), wire::one_line(answer), Bytes::from_static(EVENT_END)]
+        }
+        answer => vec![relayed.chain(answer.map(event)).collect::<Vec<_>>().concat().into()],
     }
 }
 
 /// A stream that is complete already.
-pub(super) fn finished(events: Bytes) -> Response {
-    respond(events, stream::empty())
+pub(super) fn finished(events: Vec<Bytes>) -> Response {
+    let mut events = events.into_iter();
+    respond(events.next().unwrap_or_default(), stream::iter(events))
 }
 
 /// A session's general messages, until it or the gateway ends, or another stream takes its place.
@@ -130,12 +137,11 @@ pub(super) fn general(
 
 /// One message as an event; its text must be one line.
 pub(super) fn event(message: Bytes) -> Bytes {
-    [b"event: message\ndata: ".as_slice(), &wire::one_line(message), b"\n\n"].concat().into()
+    [EVENT, &wire::one_line(message), EVENT_END].concat().into()
 }
 
-/// A response that streams `pieces`, each a whole number of events or comments.
+/// A response that streams `pieces`, together a whole number of events or comments.
 pub(super) fn respond(first: Bytes, pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response {
-    use futures_util::StreamExt;
     let pieces = stream::iter([first]).chain(pieces).map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
