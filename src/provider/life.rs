@@ -18,6 +18,7 @@ use super::{
     handshake,
     negotiation::{self, Opening},
     news::UpstreamNews,
+    primitives::at,
     slot::SlotGuard,
     upstream::Ear,
 };
@@ -26,6 +27,9 @@ use crate::{
     telemetry::{Event, StopReason},
     transport::{self, Close, Connection, Exit},
 };
+
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 
 /// Back-off between starts of one that fails again and again.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
@@ -147,6 +151,7 @@ impl Provider {
         Opening::of(&self.spec, known)
     }
 
+    #[cfg(not(all(test, feature = "shuttle")))]
     async fn bring_up(self: &Arc<Self>, opening: Opening) -> Result<(Connection, Arc<Upstream>, Catalogue), Stillborn> {
         tokio::select! {
             prepared = transport::prepare(&self.name, &self.spec, &self.pulls) => {
@@ -486,11 +491,4 @@ fn back_off(failures: u32) -> Duration {
 
 fn not_ready(limit: Duration) -> String {
     format!("it was not ready within {:.1} s (startup_timeout_s)", limit.as_secs_f64())
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when.into()).await,
-        None => pending().await,
-    }
 }

@@ -19,6 +19,7 @@ mod marks;
 mod memory;
 mod negotiation;
 mod news;
+mod primitives;
 mod relay;
 mod slot;
 mod state;
@@ -30,7 +31,7 @@ pub use upstream::head;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -59,6 +60,7 @@ pub use task_ids::TaskIds;
 pub use upstream::{InFlight, Outgoing, Topic, Upstream};
 
 use instances::{Instances, Owner};
+use primitives::{Lives, Mutex, MutexGuard};
 
 use crate::{
     config::{ProviderName, ProviderSpec},
@@ -132,7 +134,7 @@ pub struct Provider {
     /// Fires once, at retirement.
     retirement: CancellationToken,
     /// The tasks that bring up, watch and end its instances.
-    lives: TaskTracker,
+    lives: Lives,
     /// Of clients, where each has its own.
     instances: Option<Instances>,
     /// Of an instance that is a client's own.
@@ -238,7 +240,7 @@ impl Provider {
             probe_harms: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
-            lives: TaskTracker::new(),
+            lives: Lives::new(),
             instances: None,
             owner: None,
             allow,
