@@ -101,8 +101,8 @@ fn finish(home: &Home, gateway: Gateway) {
 }
 
 fn storm<W: Way>(home: &Home, connect: impl Fn() -> W) {
-    let mut driver = connect();
-    let mut pids = || UNCHANGED.map(|name| driver.call(&format!("{name}__pid"), json!({}))["result"].to_string());
+    // On a connection of its own each time: one that is silent for the whole storm is closed.
+    let pids = || UNCHANGED.map(|name| connect().call(&format!("{name}__pid"), json!({}))["result"].to_string());
     let before = pids();
     let (stop, calls, began) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {

@@ -236,6 +236,10 @@ async fn call(providers: Vec<Arc<Provider>>) {
                     break;
                 }
                 Err(CallError::Retired { .. }) => {}
+                // A stop in the middle of a start is no wish of the call's, and ends it.
+                Err(CallError::NotStarted { cause, .. }) if scene().cuts.load(SeqCst) => {
+                    assert!(cause.contains("called off"), "{cause}");
+                }
                 Err(error) => panic!("{error}"),
             }
         }
