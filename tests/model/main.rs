@@ -13,9 +13,9 @@ use proptest_state_machine::prop_state_machine;
 use system::System;
 
 fn config() -> Config {
-    let cases = std::env::var("HANGAR_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
+    let cases = std::env::var("HANGAR_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64);
     // Each step of shrinking is a whole run.
-    Config { cases, max_shrink_iters: 300, failure_persistence: None, ..Config::default() }
+    Config { cases, max_shrink_iters: 1000, failure_persistence: None, ..Config::default() }
 }
 
 prop_state_machine! {

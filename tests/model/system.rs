@@ -53,8 +53,17 @@ pub struct System {
 /// A lease that a task holds.
 struct Held {
     pid: u32,
-    end: oneshot::Sender<()>,
+    /// `None`: it has been told.
+    end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+}
+
+impl Held {
+    fn tell(&mut self) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(());
+        }
+    }
 }
 
 /// Takes a lease and holds it until it is told. Gives the pid of the instance.
@@ -185,12 +194,14 @@ impl System {
     }
 
     fn end(&mut self, at: usize, call: &Call) {
-        let held = self.held.remove(at);
+        let mut held = self.held.remove(at);
         match call.fate {
-            Fate::Running | Fate::Draining => assert!(lives(held.pid), "{call:?} has lost its instance"),
+            Fate::Running | Fate::Draining => {
+                assert!(lives(held.pid) && is_version(held.pid, call.version), "{call:?} has lost its instance");
+            }
             Fate::Cut => wait_until("what was cut is gone", || !lives(held.pid)),
         }
-        let _ = held.end.send(());
+        held.tell();
         RUNTIME.block_on(held.task).unwrap();
     }
 
@@ -282,7 +293,7 @@ impl StateMachineTest for System {
                 let pid =
                     RUNTIME.block_on(async { timeout(SOON, lease).await }).expect("a call is served").unwrap().unwrap();
                 assert!(is_version(pid, version(name)));
-                system.held.push(Held { pid, end, task });
+                system.held.push(Held { pid, end: Some(end), task });
             }
             Event::End(call) => system.end(call, &before.calls[call]),
             Event::Handover(name) => {
@@ -314,6 +325,9 @@ impl StateMachineTest for System {
             Event::Crash(name) => system.crash(name),
             Event::Pause => std::thread::sleep(Duration::from_millis(40)),
         }
+        // A call whose instance has ended has its error, and holds nothing any more.
+        let cut = system.held.iter_mut().zip(&after.calls).filter(|(_, call)| call.fate == Fate::Cut);
+        cut.for_each(|(held, _)| held.tell());
         system.before = after.clone();
         system
     }
