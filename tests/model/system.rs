@@ -1,6 +1,7 @@
 //! The real thing: a registry and its reloader on a file of their own, child processes under their shims, leases that tasks hold.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write,
     path::PathBuf,
@@ -223,10 +224,14 @@ impl System {
     /// Fails if two instances of a name have lived at the same time. `at_rest`: or if one lives now.
     fn check_log(&self, name: usize, at_rest: bool) {
         let text = fs::read_to_string(self.log(name)).unwrap_or_default();
+        // Ended by a signal before they had written that they began.
+        let mut unborn = BTreeSet::new();
         let mut live = None;
         for line in text.lines() {
             let (word, pid) = line.split_once(' ').unwrap();
             match (word, live) {
+                ("stop", None) => drop(unborn.insert(pid)),
+                ("start", None) if unborn.contains(pid) => {}
                 ("start", None) => live = Some(pid),
                 ("stop", Some(running)) if running == pid => live = None,
                 _ => panic!("{}: lives overlap:\n{text}", NAMES[name]),
