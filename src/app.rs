@@ -6,6 +6,7 @@ mod ending;
 mod handover;
 mod listeners;
 mod lives;
+mod loaded;
 mod pid_files;
 mod reaper;
 mod restart;
@@ -170,6 +171,7 @@ async fn serve(
     let booted = reload.reload(Trigger::Boot, ReloadOptions::default()).await;
     let report = booted.map_err(|error| ServeError::Config(Box::new(error)))?;
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
+    loaded::again(std::mem::take(&mut earlier.state.loaded), &reload).await;
 
     let http = match options.http {
         true => Some(listeners::http(&registry.snapshot().config, &options, &mut earlier).await?),
@@ -199,7 +201,12 @@ async fn serve(
     registry.set_own_tools(Control::new(registry.clone(), reload.clone(), telemetry.clone(), about.clone()));
     let sessions = Sessions::new(telemetry.clone());
     let client = resume(earlier, &sessions, &about, &reload);
-    let gateway = Arc::new(Gateway { registry, sessions: sessions.clone(), parking: Default::default() });
+    let gateway = Arc::new(Gateway {
+        registry,
+        sessions: sessions.clone(),
+        parking: Default::default(),
+        waiting: Default::default(),
+    });
     let clients = ConnectClients::new(telemetry.clone());
     let account = telemetry.clone();
     let state = Arc::new(HttpState { gateway: gateway.clone(), sessions, clients, reload, telemetry, about });

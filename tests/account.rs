@@ -119,6 +119,21 @@ fn every_call_refusal_reload_start_and_stop_is_one_line_without_values() {
 }
 
 #[test]
+fn what_becomes_of_a_task_is_written_down_as_its_calls_are() {
+    let home = Home::new();
+    let gateway = Gateway::with_settings(&home, &home.provider("a", &["--tasks"], ""), &settings(AUDIT));
+    let call = json!({"name": "a__task", "arguments": {"ms": 1}, "task": {"ttl": 60_000}});
+    let made = gateway.client.request("tools/call", call);
+    let id = &made["result"]["task"]["taskId"];
+    let done = gateway.client.request("tasks/result", json!({"taskId": id}));
+    assert!(done["result"]["content"].is_array(), "{done}");
+    let told = line(&home, "the result", |line| line["method"] == "tasks/result");
+    assert_eq!((&told["provider"], &told["outcome"]), (&json!("a"), &json!("success")), "{told}");
+    assert_eq!((&told["tool"], &told["request_id"]), (&json!("task-1"), &done["id"]), "the provider's own id: {told}");
+    gateway.stop();
+}
+
+#[test]
 fn how_a_call_failed_is_told() {
     let home = Home::new();
     let providers =

@@ -245,8 +245,8 @@ fn a_missing_image_is_pulled_once_and_its_time_is_not_the_starts() {
     let provider = |pull: &str| format!("  a: {{mode: docker, image: \"{remote}:v1\", pull: {pull}}}\n");
     let gateway = Gateway::start(&home, &provider("missing"));
     echo(&gateway, "a");
-    let log = gateway.log();
-    assert!(log.contains("image_pull_started") && log.contains("image_pulled"), "{log}");
+    gateway.wait_for_log("image_pull_started");
+    gateway.wait_for_log("image_pulled");
     let pulls = || gateway.log().matches("image_pulled").count();
     gateway.client.structured("hangar_stop", json!({"provider": "a"}));
     echo(&gateway, "a");

@@ -174,6 +174,37 @@ fn a_legacy_upstream_that_needs_what_a_modern_request_does_not_declare_ends_it_w
     gateway.stop();
 }
 
+#[test]
+fn of_two_questions_at_once_the_one_that_the_client_can_be_asked_keeps_the_call_alive() {
+    let home = Home::new();
+    let (gateway, address) = Gateway::over_http(&home, &home.provider("a", &[], ""));
+    let call = |first: &str, has: Value, more: Value| {
+        let mut call = params(json!({"name": "a__ask_both", "arguments": {"method": first}}), has);
+        call.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        Exchange::start(address, "tools/call", &call).answer().1
+    };
+    for first in ["sampling/createMessage", "elicitation/create"].repeat(10) {
+        let has = json!({"elicitation": {}});
+        let asked = call(first, has.clone(), json!({}));
+        let questions = asked["result"]["inputRequests"].as_object().unwrap_or_else(|| panic!("{first}: {asked}"));
+        let methods: Vec<_> = questions.iter().map(|(key, question)| (key, &question["method"])).collect();
+        let [(key, Value::String(_))] = methods[..] else { panic!("{first}: {asked}") };
+        assert_eq!(methods[0].1, "elicitation/create", "{first}: {asked}");
+        // At once: quicker than the gateway says no to the other question.
+        let responses = json!({key: {"action": "decline"}});
+        let done =
+            call(first, has, json!({"requestState": asked["result"]["requestState"], "inputResponses": responses}));
+        let text = done["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{first}: {done}"));
+        let told: Value = serde_json::from_str(text).unwrap();
+        assert!(told["elicitation/create"].as_str().unwrap().contains("decline"), "{told}");
+        assert!(told["sampling/createMessage"].as_str().unwrap().contains("not_routed"), "{told}");
+    }
+    // Neither: the call has an error of its own.
+    let refused = call("", json!({}), json!({}));
+    assert_eq!(refused["error"]["code"], -32021, "{refused}");
+    gateway.stop();
+}
+
 /// A modern upstream refuses for itself, and its words pass.
 #[test]
 fn a_modern_upstreams_refusal_for_lack_of_a_capability_passes() {

@@ -48,8 +48,10 @@ fn what_outlived_gateway_and_shim_is_swept_at_the_next_start_and_a_neighbour_los
     let next = Gateway::start(&home, "");
     eventually("they are swept", SOON, || all.iter().all(|being| !being.lives()).then_some(()));
     for being in left {
-        let line = next.log().lines().find(|line| line.contains(&format!("pid={}", being.pid))).map(str::to_owned);
-        assert!(line.as_ref().is_some_and(|l| l.contains("process_swept") && l.contains("provider=\"a\"")), "{line:?}");
+        let told = |log: &str| {
+            log.lines().any(|line| line.contains(&format!("process_swept provider=\"a\" pid={} ", being.pid)))
+        };
+        eventually("it is told of each", SOON, || told(&next.log()).then_some(()));
     }
     assert_eq!(neighbour.client.pid_of("n"), pid);
     assert!(friends.iter().all(|being| being.lives()));

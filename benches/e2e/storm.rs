@@ -55,14 +55,14 @@ fn storm(effort: &Effort, report: &mut Report) -> io::Result<()> {
     let mut clients = (0..CLIENTS).map(|_| Http::open(address)).collect::<io::Result<Vec<_>>>()?;
     // The first calls start the providers.
     let (mut calls, mut number) = (0, 0);
-    load(&mut clients, &mut calls, || Ok(thread::sleep(Duration::from_millis(500))))?;
+    load(&mut clients, &mut calls, || pause(Duration::from_millis(500)))?;
     let (mut quiet, mut stormy, mut ratios) = (Times::none(), Times::none(), Vec::new());
     for block in 1..=blocks {
         let until = wanted * block / blocks;
         let began = Instant::now();
         let storm = load(&mut clients, &mut calls, || reload_until(&home, address, &mut number, until))?;
         let time = began.elapsed();
-        let calm = load(&mut clients, &mut calls, || Ok(thread::sleep(time)))?;
+        let calm = load(&mut clients, &mut calls, || pause(time))?;
         ratios.push(storm.p99() / calm.p99());
         quiet.nanos.extend(calm.nanos);
         stormy.nanos.extend(storm.nanos);
@@ -75,6 +75,11 @@ fn storm(effort: &Effort, report: &mut Report) -> io::Result<()> {
     report.add(group, format!("ratio of the p99, each of {blocks} pairs of blocks"), "x", ratios);
     let name = format!("ratio of the p99 of all {} calls", quiet.nanos.len() + stormy.nanos.len());
     report.aim(group, name, "x", vec![stormy.p99() / quiet.p99()], 1.2);
+    Ok(())
+}
+
+fn pause(time: Duration) -> io::Result<()> {
+    thread::sleep(time);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     dotenv::Marks,
     handover::{Handover, State},
-    listeners,
+    listeners, loaded,
     restart::NextLife,
     running::{Kept, Running, Tasks, Verdict},
     service_manager,
@@ -166,6 +166,7 @@ impl Running {
             sessions: self.state.sessions.records().into_iter().map(|(key, r)| (hex::encode(key), r)).collect(),
             stdio,
             variables: Some(Marks::of(&self.state.reload.variables())),
+            loaded: loaded::records(&self.gateway.registry.snapshot()),
             connected: Vec::new(),
         });
         if let Some((door, front)) = kept.door {

@@ -56,9 +56,19 @@ pub(super) struct State {
     /// Of the `.env` file. `None`: an earlier version, which knew of none.
     #[serde(default)]
     pub variables: Option<Marks>,
+    /// Providers that were loaded, in the order of their names.
+    #[serde(default)]
+    pub loaded: Vec<LoadedRecord>,
     /// On the connect socket, in the order of their descriptors.
     #[serde(default)]
     pub connected: Vec<CarriedRecord>,
+}
+
+/// A provider that was loaded while running; its definition is looked up again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LoadedRecord {
+    pub provider: String,
+    pub by: String,
 }
 
 /// A client on a stream of lines.

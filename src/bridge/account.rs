@@ -21,15 +21,28 @@ const PARTS: [usize; 4] = [2, 32, 16, 2];
 
 /// [`Registry::deliver`], for clients of both eras on upstreams of both, written down.
 pub async fn deliver(registry: &Registry, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
+    written_down(registry, delivery, async |delivery| rounds::deliver(registry, delivery).await).await
+}
+
+/// The same for what passes by era alone.
+pub async fn deliver_unbridged(registry: &Registry, delivery: Delivery<'_>) -> Result<(Frame, Route), DeliveryError> {
+    written_down(registry, delivery, async |delivery| registry.deliver(delivery).await).await
+}
+
+async fn written_down(
+    registry: &Registry,
+    delivery: Delivery<'_>,
+    deliver: impl AsyncFnOnce(Delivery<'_>) -> Result<(Frame, Route), DeliveryError>,
+) -> Result<(Frame, Route), DeliveryError> {
     let Some(account) = Account::begin(registry, delivery.frame, delivery.to, &delivery.caller.client) else {
-        return rounds::deliver(registry, delivery).await;
+        return deliver(delivery).await;
     };
     let child = account.span.as_ref().and_then(|span| below(span, &delivery));
     let delivery = match &child {
         Some((frame, name_place)) => Delivery { frame, name_place: *name_place, ..delivery },
         None => delivery,
     };
-    let outcome = rounds::deliver(registry, delivery).await;
+    let outcome = deliver(delivery).await;
     account.end(&outcome);
     outcome
 }

@@ -15,7 +15,7 @@ mod parking;
 mod rounds;
 mod seal;
 
-pub use account::{Account, deliver};
+pub use account::{Account, deliver, deliver_unbridged};
 pub use call::{Ask, BridgedCall, BridgedClient, Step};
 pub use parking::{NotResumed, Parking};
 pub use seal::PREFIX as STATE_PREFIX;

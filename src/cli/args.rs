@@ -94,6 +94,24 @@ pub(super) enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Put a provider in service that the configuration keeps in its catalog or has disabled
+    Load {
+        /// Its name in the configuration
+        provider: String,
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Take a loaded provider out of service; calls in flight finish
+    Unload {
+        /// Its name in the configuration
+        provider: String,
+        #[command(flatten)]
+        gateway: Gateway,
+        #[command(flatten)]
+        json: Json,
+    },
     /// List the tools of one provider, or of all
     Tools {
         /// Only of this provider

@@ -13,6 +13,7 @@ mod doctor;
 mod exit;
 mod groups;
 mod lifecycle;
+mod loading;
 mod output;
 mod problems;
 mod reload;
@@ -68,6 +69,12 @@ pub fn run() -> ExitCode {
         Command::Restart { gateway, json } => on_runtime(lifecycle::restart(gateway, &mut Out::new(json.json))),
         Command::Stop { gateway, json } => on_runtime(lifecycle::stop(gateway, &mut Out::new(json.json))),
         Command::List { gateway, json } => on_runtime(status::list(gateway, &mut Out::new(json.json))),
+        Command::Load { provider, gateway, json } => {
+            on_runtime(loading::run(gateway, &provider, loading::Way::Load, &mut Out::new(json.json)))
+        }
+        Command::Unload { provider, gateway, json } => {
+            on_runtime(loading::run(gateway, &provider, loading::Way::Unload, &mut Out::new(json.json)))
+        }
         Command::Tools { provider, gateway, json } => {
             on_runtime(tools::tools(gateway, provider.as_deref(), &mut Out::new(json.json)))
         }

@@ -116,7 +116,7 @@ fn changes(out: &mut Out, report: &Value, ahead: bool) -> anyhow::Result<()> {
         ("providers_updated", "updated", Colour::Yellow),
     ] {
         for name in names(report, key) {
-            let fields = fields(report, name);
+            let fields = fields(report, name) + &owner(report, name);
             out.line(format!("  {} {name}{fields}", out.paint(&format!("{word:<9}"), colour)))?;
         }
     }
@@ -150,6 +150,12 @@ fn fields(report: &Value, name: &str) -> String {
         .map(|fields| fields.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
     if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) }
+}
+
+/// Where it comes from, when that is not the file.
+fn owner(report: &Value, name: &str) -> String {
+    let owner = report.pointer(&format!("/owners/{name}")).and_then(Value::as_str);
+    owner.map(|owner| format!(" [{owner}]")).unwrap_or_default()
 }
 
 /// What the `.env` file brought, also when that is nothing. A gateway without one has nothing to tell.

@@ -77,7 +77,7 @@ pub(super) fn entries(listing: &Value) -> &[Value] {
 }
 
 fn providers(listing: &Value) -> Table {
-    let columns = ["PROVIDER", "STATE", "MODE", "TOOLS", "PID", "IN FLIGHT", "LAST ERROR"];
+    let columns = ["PROVIDER", "STATE", "MODE", "OWNER", "TOOLS", "PID", "IN FLIGHT", "LAST ERROR"];
     let mut table = Table::with_header(&columns);
     for provider in entries(listing) {
         let plain = |key: &str| (cell(provider, key), Colour::Plain);
@@ -89,6 +89,7 @@ fn providers(listing: &Value) -> Table {
             plain("provider"),
             state,
             plain("mode"),
+            (shortened(&cell(provider, "owner")), Colour::Plain),
             plain("tools"),
             (pid(provider), Colour::Plain),
             plain("calls_in_flight"),

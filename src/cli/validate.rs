@@ -60,7 +60,13 @@ fn valid(out: &mut Out, path: &Path, loaded: &Loaded) -> anyhow::Result<Exit> {
     if off > 0 {
         verdict += &format!(" ({off} switched off)");
     }
-    let others = loaded.sources.files.len().saturating_sub(1);
+    let others = loaded
+        .sources
+        .files
+        .iter()
+        .skip(1)
+        .filter(|(path, _)| path.file_name().is_none_or(|name| name != "*.yaml"))
+        .count();
     if others > 0 {
         verdict += &format!(", {} it refers to read as well", count(others, "file"));
     }

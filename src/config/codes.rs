@@ -67,6 +67,8 @@ codes! {
     AUTH = "HGR0315", Partly, "credentials that cannot be sent";
     PROTOCOL = "HGR0316", No, "a protocol revision that the transport does not have";
     CAPABILITY = "HGR0317", Partly, "no kernel capability";
+    CATALOG_NAME = "HGR0318", No, "an entry of `catalog` that bears the name of a provider or group";
+    FRAGMENT_NAME = "HGR0319", No, "warning: a fragment that bears a name of the configuration file or of another fragment";
     GROUP_NAME = "HGR0321", No, "a group that bears a provider's name";
     NO_MEMBER = "HGR0322", No, "a member that is no provider";
     MEMBER_TWICE = "HGR0323", No, "a member twice in one group";

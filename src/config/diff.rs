@@ -12,8 +12,15 @@ use super::{
 /// Pure. `diff(a, a)` has only `unchanged`.
 pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     let mut out = ConfigDiff::default();
-    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = old;
+    let Config { providers, catalog, groups, discovery, reload, server, logging, audit, telemetry, cleanup, daemon } =
+        old;
     providers_diff(providers, &new.providers, &mut out);
+    if *catalog != new.catalog {
+        out.settings.push("catalog");
+    }
+    if *discovery != new.discovery {
+        out.settings.push("discovery");
+    }
     groups::diff(groups, &new.groups, &mut out);
     reload_diff(reload, &new.reload, &mut out);
     server_diff(server, &new.server, &mut out);
@@ -28,7 +35,7 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
 type Providers = BTreeMap<ProviderName, Arc<ProviderSpec>>;
 
 /// Walks both sorted maps side by side.
-fn providers_diff(old: &Providers, new: &Providers, out: &mut ConfigDiff) {
+pub fn providers_diff(old: &Providers, new: &Providers, out: &mut ConfigDiff) {
     let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
     loop {
         let order = match (olds.peek(), news.peek()) {
@@ -219,6 +226,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
         control_tools,
         session_idle,
         list_timeout,
+        progress_keep_alive,
         limits,
     } = old;
     out.restart("server.host", host, &new.host);
@@ -232,6 +240,7 @@ fn server_diff(old: &ServerSettings, new: &ServerSettings, out: &mut ConfigDiff)
     out.live("server.control_tools", control_tools, &new.control_tools);
     out.live("server.session_idle_s", session_idle, &new.session_idle);
     out.live("server.list_timeout_s", list_timeout, &new.list_timeout);
+    out.live("server.progress_keep_alive_s", progress_keep_alive, &new.progress_keep_alive);
     super::limits::diff(limits, &new.limits, out);
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Code, Sources, codes};
+use super::{Code, Sources, codes, discovery};
 
 /// Largest file taken, in bytes.
 pub const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -18,6 +18,9 @@ pub const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// Reads a source the way [`super::load()`] does: regular files only (a FIFO would hang every reload), at most
 /// [`MAX_FILE`] bytes (one more is handed out, so that the size shows).
 pub fn read_source(path: &Path) -> io::Result<Vec<u8>> {
+    if discovery::is_listing(path) {
+        return discovery::listing(path);
+    }
     let kind = fs::metadata(path)?;
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
@@ -28,6 +31,11 @@ pub fn read_source(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(kind.len().min(MAX_FILE)).unwrap_or(0) + 1);
     fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Length and times of a source, as far as it is there.
+pub fn look_at(path: &Path) -> io::Result<fs::Metadata> {
+    fs::metadata(if discovery::is_listing(path) { path.parent().unwrap_or(path) } else { path })
 }
 
 /// Why a file gives no text.

@@ -37,6 +37,8 @@ pub struct Limits {
     /// Of all answers together that were cut (`max_answer_bytes`) and are kept.
     pub continuation_bytes: usize,
     pub continuation_ttl: Duration,
+    /// Of all large answers together that wait for their clients.
+    pub waiting: usize,
 }
 
 impl Default for Limits {
@@ -56,6 +58,7 @@ impl Default for Limits {
             json_depth: 64,
             continuation_bytes: 64 << 20,
             continuation_ttl: Duration::from_secs(300),
+            waiting: 256 << 20,
         }
     }
 }
@@ -120,6 +123,12 @@ pub(super) static LIMITS: Section = Section {
             "Room for answers that were cut, all together; the oldest make way.",
         ),
         key("continuation_ttl_s", Shape::Seconds { min: 1.0 }, "300", "How long such an answer is kept."),
+        key(
+            "waiting_bytes",
+            whole(LEAST_BYTES, 64 << 30),
+            "268435456",
+            "Room for large answers that wait for their clients to read them, all together; further ones become an error.",
+        ),
     ],
 };
 
@@ -141,6 +150,7 @@ impl Limits {
             "json_depth": self.json_depth,
             "continuation_bytes": self.continuation_bytes,
             "continuation_ttl_s": self.continuation_ttl.as_secs_f64(),
+            "waiting_bytes": self.waiting,
         })
     }
 }
@@ -166,6 +176,7 @@ pub(super) fn read(fields: Option<&Fields>) -> Limits {
         json_depth: fields.whole("json_depth").and_then(|typed| u32::try_from(typed).ok()).unwrap_or(usual.json_depth),
         continuation_bytes: count("continuation_bytes", usual.continuation_bytes),
         continuation_ttl: fields.seconds("continuation_ttl_s").unwrap_or(usual.continuation_ttl),
+        waiting: count("waiting_bytes", usual.waiting),
     }
 }
 
@@ -186,6 +197,7 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
         json_depth,
         continuation_bytes,
         continuation_ttl,
+        waiting,
     } = old;
     out.live("server.limits.request_bytes", request, &new.request);
     out.live("server.limits.request_timeout_s", request_timeout, &new.request_timeout);
@@ -201,4 +213,5 @@ pub(super) fn diff(old: &Limits, new: &Limits, out: &mut ConfigDiff) {
     out.live("server.limits.json_depth", json_depth, &new.json_depth);
     out.live("server.limits.continuation_bytes", continuation_bytes, &new.continuation_bytes);
     out.live("server.limits.continuation_ttl_s", continuation_ttl, &new.continuation_ttl);
+    out.live("server.limits.waiting_bytes", waiting, &new.waiting);
 }

@@ -1,15 +1,17 @@
 //! One load in progress: where it is in the file, what it has found wrong, what it has read.
 
 use std::{
+    collections::BTreeMap,
     io,
+    mem::{replace, take},
     path::{Path, PathBuf},
 };
 
 use super::{
-    Code, LoadError, Loaded, Place, Problem, codes,
+    Code, Fragments, LoadError, Loaded, Place, Problem, codes, discovery,
     files::{Files, NoText, absolute},
     keys, normalize, raw,
-    raw::{At, push_key},
+    raw::{At, Node, Parsed, push_key},
     shape,
     substitute::{Fault, Values},
     variables::{Asked, Variables},
@@ -28,8 +30,18 @@ pub(super) struct Load<'e> {
     problems: Vec<Problem>,
     /// Problems beyond [`MAX_PROBLEMS`].
     hidden: usize,
-    warnings: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    fragments: Fragments,
     /// Dotted path of where we are.
+    trail: String,
+}
+
+/// What stands aside while another file is read.
+pub(super) struct Outer {
+    main: PathBuf,
+    dir: PathBuf,
+    problems: Vec<Problem>,
+    hidden: usize,
     trail: String,
 }
 
@@ -50,6 +62,7 @@ pub(super) fn run(
         problems: Vec::new(),
         hidden: 0,
         warnings: Vec::new(),
+        fragments: Some(BTreeMap::new()),
         trail: String::new(),
     };
     let config = match load.files.text(path) {
@@ -64,18 +77,41 @@ pub(super) fn run(
 
 impl<'e> Load<'e> {
     fn read(&mut self, text: &str) -> Option<super::Config> {
-        let (root, flaws) = raw::parse(text);
+        let root = self.parsed(raw::parse(text))?;
+        let fields = shape::read_file(self, root.as_ref())?;
+        let config = normalize::config(self, &fields);
+        self.fragments = discovery::fragments(self, &config, &fields);
+        Some(config)
+    }
+
+    /// Takes over what is wrong with a text. `None`: nothing further can be said about it.
+    pub(super) fn parsed<'y>(&mut self, (root, flaws): Parsed<'y>) -> Option<Option<Node<'y>>> {
         let broken = root.is_none() && !flaws.is_empty();
         for flaw in flaws {
             let mark = self.jump(flaw.path);
             self.problem(flaw.code, Some(flaw.at), flaw.message, flaw.help);
             self.trail = mark;
         }
-        if broken {
-            return None;
+        (!broken).then_some(root)
+    }
+
+    /// From here on everything is about this file; give what comes back to [`Load::turn_back`].
+    pub(super) fn turn_to(&mut self, file: PathBuf) -> Outer {
+        let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
+        Outer {
+            main: replace(&mut self.main, file),
+            dir: replace(&mut self.dir, dir),
+            problems: take(&mut self.problems),
+            hidden: take(&mut self.hidden),
+            trail: take(&mut self.trail),
         }
-        let fields = shape::read_file(self, root.as_ref())?;
-        Some(normalize::config(self, &fields))
+    }
+
+    /// The problems that were found since.
+    pub(super) fn turn_back(&mut self, outer: Outer) -> Vec<Problem> {
+        let Outer { main, dir, problems, hidden, trail } = outer;
+        (self.main, self.dir, self.hidden, self.trail) = (main, dir, hidden, trail);
+        replace(&mut self.problems, problems)
     }
 
     fn finish(mut self, config: Option<super::Config>) -> Result<Loaded, Box<LoadError>> {
@@ -90,7 +126,7 @@ impl<'e> Load<'e> {
         self.warnings.sort_by_cached_key(order);
         match config {
             Some(config) if self.problems.is_empty() => {
-                Ok(Loaded { config, sources, sha256, dotenv, warnings: self.warnings })
+                Ok(Loaded { config, sources, sha256, dotenv, warnings: self.warnings, fragments: self.fragments })
             }
             _ => {
                 if let Some(last) = self.problems.last_mut().filter(|_| self.hidden > 0) {
@@ -104,7 +140,7 @@ impl<'e> Load<'e> {
         }
     }
 
-    fn unreadable(&mut self, why: &NoText) {
+    pub(super) fn unreadable(&mut self, why: &NoText) {
         let (code, message) = why.of_main();
         let at = match why {
             NoText::NotUtf8(line) => Some(At { line: *line, column: 1 }),
@@ -134,7 +170,7 @@ impl<'e> Load<'e> {
     }
 
     pub(super) fn jump(&mut self, path: String) -> String {
-        std::mem::replace(&mut self.trail, path)
+        replace(&mut self.trail, path)
     }
 
     /// Whether `path`, absolute, is the file that is being read.

@@ -5,10 +5,12 @@
 //! compares two of them, `schema` prints the table.
 
 mod audit;
+mod catalog;
 mod cleanup;
 mod codes;
 mod daemon;
 mod diff;
+mod discovery;
 pub mod dotenv;
 mod dotenv_file;
 mod expose;
@@ -43,13 +45,15 @@ mod variables;
 mod volumes;
 
 pub use audit::AuditSettings;
+pub use catalog::could_clash;
 pub use cleanup::CleanupSettings;
 pub use codes::{CODES, InSchema};
 pub use daemon::DaemonSettings;
-pub use diff::diff;
+pub use diff::{diff, providers_diff};
+pub use discovery::{DiscoverySettings, Fragment, Fragments};
 pub use dotenv_file::{Dotenv, DotenvRead, FoundDotenv};
 pub use expose::{ClientRule, Expose, ExposeSettings};
-pub use files::{MAX_FILE, read_source};
+pub use files::{MAX_FILE, look_at, read_source};
 pub use groups::{GroupBreaker, GroupMember, GroupSpec, MemberHealth, Strategy};
 pub use limits::Limits;
 pub use locate::locate;
@@ -79,6 +83,16 @@ pub struct Sources {
     pub aside: Vec<(PathBuf, Option<Arc<[u8]>>)>,
 }
 
+impl Sources {
+    /// Where the main file has this key, given by the keys that lead to it.
+    pub fn place_of(&self, keys: &[&str]) -> Option<Place> {
+        let (file, bytes) = self.files.first()?;
+        let text = std::str::from_utf8(bytes.as_deref()?).ok()?;
+        let at = raw::place_of(text.strip_prefix('\u{feff}').unwrap_or(text), keys)?;
+        Some(Place { file: file.clone(), line: at.line, column: at.column })
+    }
+}
+
 /// A configuration that may be put in force.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -89,6 +103,8 @@ pub struct Loaded {
     pub dotenv: DotenvRead,
     /// Things worth telling that refuse nothing (an empty gateway, a deprecated alias...).
     pub warnings: Vec<Problem>,
+    /// Of `discovery.files`.
+    pub fragments: Fragments,
 }
 
 /// Why there is none. `stage`: `read` | `parse` | `normalize` | `validate`.

@@ -13,8 +13,8 @@ use std::{
 };
 
 use super::{
-    AuditSettings, CleanupSettings, DaemonSettings, ExposeSettings, GroupSpec, Limits, LoggingSettings, ReloadSettings,
-    TelemetrySettings,
+    AuditSettings, CleanupSettings, DaemonSettings, DiscoverySettings, ExposeSettings, GroupSpec, Limits,
+    LoggingSettings, ReloadSettings, TelemetrySettings,
 };
 
 /// The whole file, normalised. Source: CONTRACT section 1.
@@ -22,7 +22,10 @@ use super::{
 pub struct Config {
     /// Providers with `enabled: true` and those with `enabled: false`; look at [`ProviderSpec::enabled`].
     pub providers: BTreeMap<ProviderName, Arc<ProviderSpec>>,
+    /// Not in service until they are loaded. No name of a provider or group is here.
+    pub catalog: BTreeMap<ProviderName, Arc<ProviderSpec>>,
     pub groups: BTreeMap<ProviderName, Arc<GroupSpec>>,
+    pub discovery: DiscoverySettings,
     pub reload: ReloadSettings,
     pub server: ServerSettings,
     pub logging: LoggingSettings,
@@ -289,6 +292,8 @@ pub struct ServerSettings {
     pub session_idle: Duration,
     /// How long one listing may wait for providers whose catalogue is not known yet.
     pub list_timeout: Duration,
+    /// Zero: never.
+    pub progress_keep_alive: Duration,
     pub limits: Limits,
 }
 
@@ -305,6 +310,7 @@ impl Default for ServerSettings {
             control_tools: vec!["*".into()],
             session_idle: Duration::from_secs(3600),
             list_timeout: Duration::from_secs(10),
+            progress_keep_alive: Duration::from_secs(30),
             limits: Limits::default(),
         }
     }

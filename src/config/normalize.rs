@@ -11,7 +11,7 @@ use super::{
     ArgsAt, Auth, CleanupSettings, Config, ContainerUser, DaemonSettings, DockerSpec, EnvFile, Environment, InheritEnv,
     Launch, LogFormat, LogLevel, LoggingSettings, PemFile, Protocol, ProviderName, ProviderSpec, Pull, ReloadSettings,
     RemoteSpec, RemoteTransport, Resources, Secret, ServerSettings, Sharing, StopTimes, SubprocessSpec, Tls,
-    ToolFilter, ToolPrefix, Volume, audit, codes, dotenv, expose,
+    ToolFilter, ToolPrefix, Volume, audit, catalog, codes, discovery, dotenv, expose,
     fields::{Fields, Item, Text, Value},
     files::absolute,
     groups, limits,
@@ -25,10 +25,14 @@ use super::{
 /// Builds the normal form. With problems reported on the way the result is only fit for finding more of them.
 pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
     let none = Fields::default();
-    let providers = providers(load, file);
+    let mut commands = Commands::default();
+    let providers = providers(load, file, &mut commands);
+    let catalog = catalog::catalog(load, file, &mut commands);
     Config {
         providers,
+        catalog,
         groups: groups::groups(load, file),
+        discovery: discovery::settings(load, file.section("discovery").unwrap_or(&none)),
         reload: reload(file.section("config_reload").unwrap_or(&none)),
         server: {
             let mark = load.enter("server");
@@ -44,14 +48,13 @@ pub(super) fn config(load: &mut Load<'_>, file: &Fields) -> Config {
     }
 }
 
-fn providers(load: &mut Load<'_>, file: &Fields) -> BTreeMap<ProviderName, Arc<ProviderSpec>> {
+fn providers(load: &mut Load<'_>, file: &Fields, commands: &mut Commands) -> BTreeMap<ProviderName, Arc<ProviderSpec>> {
     let mut out = BTreeMap::new();
-    let mut commands = Commands::default();
     let outer = load.enter(file.spelled("providers"));
     for (name, at, item) in file.map("providers") {
         let (Value::Fields(fields), Some(name)) = (&item.value, ProviderName::new(name)) else { continue };
         let mark = load.enter(name.as_str());
-        if let Some(spec) = provider(load, fields, &mut commands) {
+        if let Some(spec) = provider(load, fields, commands) {
             out.insert(name.clone(), Arc::new(spec));
         }
         if let Some(shorter) = name.as_str().strip_suffix('_')
@@ -71,7 +74,8 @@ fn providers(load: &mut Load<'_>, file: &Fields) -> BTreeMap<ProviderName, Arc<P
     out
 }
 
-fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Option<ProviderSpec> {
+/// `None`: reported.
+pub(super) fn provider(load: &mut Load<'_>, fields: &Fields, commands: &mut Commands) -> Option<ProviderSpec> {
     let enabled = fields.flag("enabled").unwrap_or(true);
     let launch = match fields.word("mode").unwrap_or("subprocess") {
         "docker" => Launch::Docker(docker(load, fields, enabled)),
@@ -384,6 +388,7 @@ fn server(load: &mut Load<'_>, fields: &Fields) -> ServerSettings {
         control_tools,
         session_idle: fields.seconds("session_idle_s").unwrap_or(default.session_idle),
         list_timeout: fields.seconds("list_timeout_s").unwrap_or(default.list_timeout),
+        progress_keep_alive: fields.seconds("progress_keep_alive_s").unwrap_or(default.progress_keep_alive),
         limits: limits::read(fields.section("limits")),
     }
 }

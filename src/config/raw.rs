@@ -64,7 +64,9 @@ pub(super) struct Flaw {
 }
 
 /// The tree, and what is wrong with it. No tree: nothing further can be said about the file.
-pub(super) fn parse(text: &str) -> (Option<Node<'_>>, Vec<Flaw>) {
+pub(super) type Parsed<'y> = (Option<Node<'y>>, Vec<Flaw>);
+
+pub(super) fn parse(text: &str) -> Parsed<'_> {
     let options = granit_parser::options! { emit_comments: false, emit_unresolved_aliases: true };
     let mut builder = Builder { flaws: Vec::new(), anchors: HashMap::new(), nodes: 0, open: Vec::new(), root: None };
     for next in Parser::new_from_str_with_options(text, options) {
@@ -83,6 +85,18 @@ pub(super) fn parse(text: &str) -> (Option<Node<'_>>, Vec<Flaw>) {
         }
     }
     (builder.root, builder.flaws)
+}
+
+/// Where the key is that these keys lead to.
+pub(super) fn place_of(text: &str, keys: &[&str]) -> Option<At> {
+    let mut node = parse(text).0?;
+    let mut at = None;
+    for key in keys {
+        let Kind::Map(entries) = &node.kind else { return None };
+        let entry = entries.iter().find(|entry| entry.key == *key)?.clone();
+        (at, node) = (Some(entry.at), entry.value);
+    }
+    at
 }
 
 /// A node with what the budgets need to know about it.

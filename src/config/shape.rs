@@ -7,7 +7,7 @@ use super::{
     codes,
     fields::{Fields, Item, Text, Value},
     hints,
-    keys::{FILE, Key, MAX_SECONDS, Section, Shape, Word},
+    keys::{FILE, Key, MAX_SECONDS, PROVIDER, Section, Shape, Word},
     load::Load,
     raw::{At, Entry, Kind, Node, is_null, shown},
     rules::Rule,
@@ -32,6 +32,22 @@ pub(super) fn read_file(load: &mut Load<'_>, root: Option<&Node<'_>>) -> Option<
             Item { value: Value::Fields(fields), .. } => Some(fields),
             _ => None,
         },
+    }
+}
+
+/// One provider, as it stands under its name.
+pub(super) fn read_provider(load: &mut Load<'_>, root: Option<&Node<'_>>) -> Option<Fields> {
+    match root {
+        Some(Node { kind: Kind::Bad, .. }) => None,
+        Some(node) if !null(node) => match section(load, &PROVIDER, node, node.at)? {
+            Item { value: Value::Fields(fields), .. } => Some(fields),
+            _ => None,
+        },
+        _ => {
+            let at = root.map_or(At { line: 1, column: 1 }, |node| node.at);
+            load.problem(codes::EMPTY_FILE, Some(at), "the file is empty", None);
+            None
+        }
     }
 }
 

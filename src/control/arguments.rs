@@ -1,5 +1,6 @@
 //! Arguments of the gateway's own tools, read strictly: a misspelt one is an error, not a default.
 
+use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -7,7 +8,7 @@ use super::outcome::Outcome;
 use crate::{
     provider::ProviderState,
     reload::ReloadOptions,
-    wire::{Frame, Span},
+    wire::{Frame, Span, shallow},
 };
 
 /// Where they stand in the client's message.
@@ -23,6 +24,14 @@ impl Arguments<'_> {
             None | Some(b"null") => b"{}",
             Some(text) => text,
         }
+    }
+
+    /// The caller's, raw JSON, if it wants to hear of progress.
+    pub fn progress_token(&self) -> Option<Bytes> {
+        let (frame, path) = (self.frame, ["_meta", "progressToken"]);
+        let place = shallow::path(frame.bytes(), frame.params()?, &path).ok()??;
+        let token = frame.bytes().slice(place.range());
+        token.first().is_some_and(|first| *first == b'"' || *first == b'-' || first.is_ascii_digit()).then_some(token)
     }
 
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Outcome> {

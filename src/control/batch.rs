@@ -36,6 +36,9 @@ pub struct Batch<'a> {
     max_concurrency: Option<usize>,
     timeout: Option<f64>,
     fail_fast: Option<bool>,
+    /// The caller's, raw JSON: of use to the one call there is, for the reports of several could not be told apart.
+    #[serde(skip)]
+    progress_token: Option<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +63,8 @@ pub fn read<'a>(arguments: &'a Arguments<'_>) -> Result<Batch<'a>, Outcome> {
     if !raw.starts_with(b"{") {
         return Err(refusal("the arguments are not an object"));
     }
-    let batch: Batch<'a> = serde_json::from_slice(raw).map_err(|error| refusal(&error.to_string()))?;
+    let mut batch: Batch<'a> = serde_json::from_slice(raw).map_err(|error| refusal(&error.to_string()))?;
+    batch.progress_token = arguments.progress_token().filter(|_| batch.calls.len() == 1);
     let timeouts = batch.calls.iter().map(|call| call.timeout).chain([batch.timeout]);
     if batch.calls.is_empty() || batch.calls.len() > MAX_CALLS {
         return Err(refusal(&format!("\"calls\" must hold 1 to {MAX_CALLS} calls")));
@@ -86,14 +90,14 @@ impl Control {
         let concurrency = batch.max_concurrency.unwrap_or(DEFAULT_CONCURRENCY);
         let mut runs = Vec::with_capacity(batch.calls.len());
         for call in &batch.calls {
-            let (failed, caller) = (&failed, caller.clone());
+            let (failed, caller, token) = (&failed, caller.clone(), batch.progress_token.as_deref());
             runs.push(async move {
                 if fail_fast && failed.load(Ordering::Relaxed) {
                     let message = "not started: an earlier call failed and fail_fast is set";
                     return (Ended::failed("not_started", message, json!({})), Duration::ZERO);
                 }
                 let began = Instant::now();
-                let ended = self.call_one(id, call, caller, deadline).await;
+                let ended = self.call_one(id, token, call, caller, deadline).await;
                 if !matches!(ended, Ended::Result(_, false)) {
                     failed.store(true, Ordering::Relaxed);
                 }
@@ -105,10 +109,18 @@ impl Control {
     }
 
     /// `id`: of the request it came with, for the account of it; upstreams see another one.
-    async fn call_one(&self, id: &[u8], call: &OneCall<'_>, caller: Caller, deadline: Option<Instant>) -> Ended {
+    async fn call_one(
+        &self,
+        id: &[u8],
+        token: Option<&[u8]>,
+        call: &OneCall<'_>,
+        caller: Caller,
+        deadline: Option<Instant>,
+    ) -> Ended {
         let arguments = call.arguments.map_or("{}", RawValue::get);
         let tool = shallow::quote(&call.tool);
-        let params = [b"{\"name\":", tool.as_slice(), b",\"arguments\":", arguments.as_bytes(), b"}"].concat();
+        let meta = token.map(|token| [b",\"_meta\":{\"progressToken\":", token, b"}"].concat()).unwrap_or_default();
+        let params = [b"{\"name\":", &*tool, b",\"arguments\":", arguments.as_bytes(), &meta, b"}"].concat();
         let frame = match Frame::parse(wire::request(id, "tools/call", &params)) {
             Ok(frame) => frame,
             Err(error) => return Ended::failed("invalid_arguments", &error.to_string(), json!({})),

@@ -7,6 +7,7 @@ mod batch;
 mod continuation;
 mod describe;
 mod groups;
+mod loading;
 mod outcome;
 mod progress;
 mod providers;
@@ -76,6 +77,8 @@ impl Control {
             "hangar_delete_continuation" => self.delete(&arguments.read()?, &*caller.client),
             "hangar_group_list" => self.group_list(),
             "hangar_group_rebalance" => self.group_rebalance(&arguments.read()?).await,
+            "hangar_load" => self.load(&arguments.read()?, &*caller.client).await,
+            "hangar_unload" => self.unload(&arguments.read()?, &*caller.client).await,
             "hangar_reload_config" => self.reload_config(arguments.read()?).await,
             "hangar_call" => self.call_batch(arguments.frame.id(), batch::read(&arguments)?, caller).await,
             _ => return Ok(None),
@@ -148,6 +151,6 @@ mod tests {
     fn all_own_tools_together_are_cheap_to_list() {
         let total: usize = items().iter().map(|item| item.raw.len() + 1).sum();
         assert!(total < 8_000, "{total} bytes");
-        assert_eq!(items().len(), 17);
+        assert_eq!(items().len(), 19);
     }
 }

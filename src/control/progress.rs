@@ -25,11 +25,7 @@ pub(super) struct Progress {
 impl Progress {
     /// `None`: nobody wants to hear of it.
     pub(super) fn wanted(arguments: &Arguments<'_>, caller: Caller) -> Option<Self> {
-        let frame = arguments.frame;
-        let place = shallow::path(frame.bytes(), frame.params()?, &["_meta", "progressToken"]).ok()??;
-        let token = frame.bytes().slice(place.range());
-        let fits = token.first().is_some_and(|first| *first == b'"' || *first == b'-' || first.is_ascii_digit());
-        fits.then_some(Self { caller, token, told: None })
+        Some(Self { caller, token: arguments.progress_token()?, told: None })
     }
 
     pub(super) fn tell(&mut self, pull: &Pull) {

@@ -19,6 +19,7 @@ mod marks;
 mod memory;
 mod negotiation;
 mod news;
+mod owner;
 mod primitives;
 mod relay;
 mod slot;
@@ -53,13 +54,14 @@ pub use load::Load;
 pub use marks::{Mark, marks};
 pub use memory::{CatalogueMemory, digest};
 pub use news::{Audience, ListKind, ListKinds, ResourceUpdate, UpstreamNews};
+pub use owner::Owner;
 pub use relay::{Asked, Asker, Caller, Client, ClientFeature, ClientId, Relay};
 pub use slot::{Slot, Slots};
 pub use state::{IllegalTransition, ProviderState, StateEvent};
 pub use task_ids::TaskIds;
-pub use upstream::{InFlight, Outgoing, Topic, Upstream};
+pub use upstream::{InFlight, Outgoing, Patience, Topic, Upstream};
 
-use instances::{Instances, Owner};
+use instances::{Instances, Owner as ClientsOwn};
 use primitives::{Lives, Mutex, MutexGuard};
 
 use crate::{
@@ -109,6 +111,7 @@ pub struct CatalogueNews {
 pub struct Provider {
     pub name: ProviderName,
     pub spec: Arc<ProviderSpec>,
+    pub belongs_to: Owner,
     /// Of `spec.launch`; names the remembered catalogue.
     digest: String,
     allow: Arc<Globs>,
@@ -138,7 +141,7 @@ pub struct Provider {
     /// Of clients, where each has its own.
     instances: Option<Instances>,
     /// Of an instance that is a client's own.
-    owner: Option<Owner>,
+    owner: Option<ClientsOwn>,
 }
 
 struct Core {
@@ -196,11 +199,18 @@ pub struct Status {
 
 impl Provider {
     /// A COLD provider: no I/O but the look at its remembered catalogue.
-    pub fn new(name: ProviderName, spec: Arc<ProviderSpec>, slot: Arc<Slot>, ground: Arc<Ground>) -> Arc<Self> {
+    pub fn new(
+        belongs_to: Owner,
+        name: ProviderName,
+        spec: Arc<ProviderSpec>,
+        slot: Arc<Slot>,
+        ground: Arc<Ground>,
+    ) -> Arc<Self> {
         let digest = digest(&spec);
         let catalogue = ground.memory.recall(&digest).filter(|known| known.fits(spec.protocol)).map(Arc::new);
         let filter = [Globs::new(&spec.tools.allow), Globs::new(&spec.tools.deny)].map(Arc::new);
         Arc::new(Self {
+            belongs_to,
             instances: Instances::of(spec.sharing),
             catalogue: ArcSwapOption::new(catalogue),
             ..Self::blank(name, spec, digest, filter, slot, ground)
@@ -208,10 +218,11 @@ impl Provider {
     }
 
     /// A client's own instance of `parent`, which is in force.
-    fn below(parent: &Self, slot: Arc<Slot>, owner: Owner) -> Arc<Self> {
+    fn below(parent: &Self, slot: Arc<Slot>, owner: ClientsOwn) -> Arc<Self> {
         let (name, spec, ground) = (parent.name.clone(), parent.spec.clone(), parent.ground.clone());
         let filter = [parent.allow.clone(), parent.deny.clone()];
         Arc::new(Self {
+            belongs_to: parent.belongs_to.clone(),
             owner: Some(owner),
             catalogue: ArcSwapOption::new(parent.catalogue()),
             output: OutputRing::below(&parent.output),
@@ -243,6 +254,7 @@ impl Provider {
             lives: Lives::new(),
             instances: None,
             owner: None,
+            belongs_to: Owner::Config,
             allow,
             deny,
             name,

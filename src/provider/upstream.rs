@@ -10,7 +10,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,6 +29,7 @@ use crate::{
 mod client_end;
 mod envelope;
 mod handles;
+mod in_flight;
 mod inbound;
 mod late;
 mod listening;
@@ -37,15 +37,14 @@ mod questions;
 mod subscribed;
 
 pub(super) use client_end::ClientEnd;
+use in_flight::Reached;
+pub use in_flight::{InFlight, Patience};
 pub(super) use inbound::Ear;
 pub use listening::Topic;
 pub(super) use listening::{Heard, Listening, RESOURCES, TASKS};
 
 #[cfg(feature = "fuzzing")]
 pub use envelope::head;
-
-/// The key of how long a call may be silent.
-const CALL_TIMEOUT: &str = "call_timeout_s";
 
 /// One connection's conversation.
 pub struct Upstream {
@@ -90,17 +89,8 @@ struct Pending {
     of_task: bool,
     /// When it last told of its progress.
     heard: Option<Instant>,
-}
-
-/// A request that was sent. Dropping it tells the upstream that nobody waits any more.
-pub struct InFlight {
-    id: u64,
-    upstream: Arc<Upstream>,
-    reply: oneshot::Receiver<Result<Frame, CallError>>,
-    done: bool,
-    quiet: bool,
-    /// Over HTTP dropping the exchange cancels it.
-    headed: bool,
+    /// And how far it was then.
+    reached: Reached,
 }
 
 /// A client's request on its way.
@@ -284,14 +274,17 @@ impl Upstream {
         message: impl FnOnce(u64) -> Bytes,
     ) -> Result<InFlight, CallError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let headed = head.is_some();
+        let (headed, tells_progress) = (head.is_some(), progress.is_some());
         let (sender, reply) = oneshot::channel();
         {
             let mut table = self.table();
             if let Some(ended) = &table.ended {
                 return Err(ended.clone());
             }
-            table.pending.insert(id, Pending { reply: sender, caller, progress, of_task, heard: None });
+            table.pending.insert(
+                id,
+                Pending { reply: sender, caller, progress, of_task, heard: None, reached: Reached::default() },
+            );
         }
         let sent = match self.link.get() {
             Some(link) => {
@@ -307,7 +300,7 @@ impl Upstream {
             drop(self.take_pending(id));
             return Err(self.table().ended.clone().unwrap_or_else(|| self.transport_error(error)));
         }
-        Ok(InFlight { id, upstream: self.clone(), reply, done: false, quiet: false, headed })
+        Ok(InFlight { id, upstream: self.clone(), reply, done: false, quiet: false, headed, tells_progress })
     }
 
     /// The connection is over, or is being closed: every call in flight, and every later one, gets `error`.
@@ -387,85 +380,5 @@ impl Upstream {
     fn table(&self) -> MutexGuard<'_, Table> {
         // No code that holds the lock can leave the table half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl InFlight {
-    /// Given up, it is not cancelled: the upstream may not know the request, or that it can be.
-    pub(super) fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self
-    }
-
-    /// Our number for it.
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// The answer, however long it takes.
-    pub(super) async fn ended(&mut self) -> Result<Frame, CallError> {
-        let answer = (&mut self.reply).await;
-        self.done = true;
-        answer.unwrap_or_else(|_| Err(self.upstream.transport_error(TransportError::Closed)))
-    }
-
-    /// The answer: a response frame with *our* id. Gives up after `within`, which cancels the call upstream.
-    pub async fn answer(self, within: Duration) -> Result<Frame, CallError> {
-        self.answer_with_progress(within, within).await
-    }
-
-    /// As [`InFlight::answer`]; when it tells of its progress it has `within` anew, up to `most` in all.
-    pub async fn answer_with_progress(mut self, within: Duration, most: Duration) -> Result<Frame, CallError> {
-        let began = Instant::now();
-        let (mut deadline, last) = (began + within, began + most);
-        let answer = loop {
-            match tokio::time::timeout_at(deadline, &mut self.reply).await {
-                Ok(Ok(answer)) => break answer,
-                // The sender lives in the table until an answer is sent, so this is the connection's end.
-                Ok(Err(_)) => break Err(self.upstream.transport_error(TransportError::Closed)),
-                Err(_) => {
-                    let heard = self.upstream.table().pending.get(&self.id).and_then(|call| call.heard);
-                    match heard.map(|heard| (heard + within).min(last)).filter(|next| *next > deadline) {
-                        Some(next) => deadline = next,
-                        None => break Err(self.overdue(within, most, deadline == last)),
-                    }
-                }
-            }
-        };
-        self.done = true;
-        answer
-    }
-
-    fn overdue(&mut self, within: Duration, most: Duration, at_last: bool) -> CallError {
-        let provider = self.upstream.provider.clone();
-        if at_last && most > within {
-            self.cancel("the gateway's max_call_time_s is over");
-            return CallError::Timeout { provider, after: most, limit: "max_call_time_s" };
-        }
-        self.cancel("the gateway's call_timeout_s is over");
-        CallError::Timeout { provider, after: within, limit: CALL_TIMEOUT }
-    }
-
-    fn cancel(&mut self, reason: &str) {
-        self.done = true;
-        if self.upstream.take_pending(self.id).is_none() {
-            return;
-        }
-        if let Some(link) = self.upstream.link.get() {
-            link.abandon(self.id);
-            if self.quiet || (self.headed && link.wants_heads()) {
-                return;
-            }
-        }
-        let params = format!(r#"{{"requestId":{},"reason":{}}}"#, self.id, serde_json::Value::from(reason));
-        self.upstream.notify("notifications/cancelled", params.as_bytes());
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if !self.done {
-            self.cancel("the client does not wait for the answer any more");
-        }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Expose, ToolPrefix},
-    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Provider, marks},
+    provider::{CallError, Caller, Client, Era, ListKind, Listing, Mark, Outgoing, Patience, Provider, marks},
     telemetry::CallOutcome,
     transport::TransportError,
     wire::{Frame, Span, Splice, modern::code::HEADER_MISMATCH, shallow},
@@ -139,7 +139,9 @@ impl Registry {
         let call = lease.upstream.forward(outgoing).map_err(|error| (error, false))?;
         // A time that was asked for is meant as it was said.
         let most = delivery.timeout.unwrap_or(route.provider.spec.max_call_time.max(within));
-        let answer = call.answer_with_progress(within, most).await.map_err(|error| (error, true))?;
+        let keep_alive = self.snapshot().config.server.progress_keep_alive;
+        let patience = Patience { within, most, keep_alive };
+        let answer = call.answer_with_progress(patience).await.map_err(|error| (error, true))?;
         route.provider.answered();
         if answer.error().is_some() && lease.upstream.wants_marks() && error_code(&answer) == Some(HEADER_MISMATCH) {
             lease.upstream.doubt(ListKind::Tools);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::{Registry, Snapshot};
 use crate::{
     config::{self, ContainerUser, Launch, ProviderSpec, Sharing, Volume},
-    provider::{Provider, ProviderState},
+    provider::{Owner, Provider, ProviderState},
     telemetry::GroupGauge,
     transport::Pull,
 };
@@ -19,6 +19,7 @@ pub fn summary(provider: &Provider) -> Value {
         "provider": provider.name,
         "state": status.state,
         "mode": provider.spec.launch.mode(),
+        "owner": provider.belongs_to,
         "enabled": true,
         "description": provider.spec.description,
         "pid": status.pid,
@@ -98,7 +99,8 @@ fn pull_view(pull: &Pull) -> Value {
     })
 }
 
-/// Every provider of the file, in order of their names; `enabled: false` ones as such.
+/// Every provider of the file and every one in force, in order of their names; `enabled: false` ones as such. What waits in
+/// `catalog` is not among them.
 pub fn list(registry: &Registry) -> Vec<Value> {
     let snapshot = registry.snapshot();
     let one = |(name, spec): (&crate::config::ProviderName, &std::sync::Arc<ProviderSpec>)| match snapshot
@@ -110,11 +112,14 @@ pub fn list(registry: &Registry) -> Vec<Value> {
             "provider": name,
             "state": ProviderState::Cold,
             "mode": spec.launch.mode(),
+            "owner": Owner::Config,
             "enabled": false,
             "description": spec.description,
         }),
     };
-    snapshot.config.providers.iter().map(one).collect()
+    let mut all: std::collections::BTreeMap<_, _> = snapshot.config.providers.iter().collect();
+    all.extend(snapshot.providers.iter().map(|(name, provider)| (name, &provider.spec)));
+    all.into_iter().map(one).collect()
 }
 
 /// Everything about one provider that is no secret.
@@ -260,8 +265,16 @@ pub fn overview(snapshot: &Snapshot) -> Value {
         "generation": snapshot.generation,
         "config_sha256": snapshot.sha256,
         "providers": {"total": snapshot.providers.len(), "by_state": states},
+        "owners": owners(snapshot),
+        "loadable": snapshot.config.all_loadable().into_iter().filter(|name| !snapshot.providers.contains_key(*name)).collect::<Vec<_>>(),
         "groups": snapshot.groups.len(),
     })
+}
+
+/// Of those that the configuration file does not own.
+fn owners(snapshot: &Snapshot) -> serde_json::Map<String, Value> {
+    let guests = snapshot.providers.values().filter(|provider| !provider.belongs_to.is_config());
+    guests.map(|provider| (provider.name.to_string(), json!(provider.belongs_to))).collect()
 }
 
 /// `healthy`, or `degraded` with the reasons.

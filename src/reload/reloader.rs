@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger,
+    DotenvReport, ReloadError, ReloadOptions, ReloadReport, Trigger, fragments,
+    loading::{self, LoadRefusal, LoadResult, Order, What},
     plan::{self, Plan},
     retire,
     source::{self, Outcome},
@@ -28,7 +29,12 @@ const QUEUE: usize = 64;
 
 pub type ReloadResult = Result<ReloadReport, ReloadError>;
 
-struct Request {
+enum Request {
+    Reload(Wanted),
+    Load(Order),
+}
+
+struct Wanted {
     trigger: Trigger,
     options: ReloadOptions,
     reply: oneshot::Sender<ReloadResult>,
@@ -41,16 +47,16 @@ pub struct ReloadHandle {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     path: PathBuf,
     dotenv: Dotenv,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     last: Mutex<Option<LastReload>>,
     /// What the load in force took from the `.env` file.
     variables: Mutex<DotenvRead>,
     /// What the last attempt was about; I/O failures do not move it.
     attempted: watch::Sender<Sources>,
-    retirements: TaskTracker,
+    pub(super) retirements: TaskTracker,
 }
 
 /// For `status`: the last run that was no dry run.
@@ -61,6 +67,8 @@ pub struct LastReload {
     pub requested_by: Trigger,
     pub generation: u64,
     pub message: Option<String>,
+    /// Of the last run that succeeded; of fragments that are wrong, too.
+    pub warnings: Vec<String>,
     /// Dotted keys that wait for a restart, as of the last run that succeeded.
     pub restart_required: Vec<&'static str>,
 }
@@ -118,7 +126,10 @@ impl Reloader {
         }
         self.requests.close();
         while let Some(request) = self.requests.recv().await {
-            let _ = request.reply.send(Err(self.shared.stopping(request.trigger)));
+            match request {
+                Request::Reload(wanted) => drop(wanted.reply.send(Err(self.shared.stopping(wanted.trigger)))),
+                Request::Load(order) => drop(order.reply.send(Err(LoadRefusal::stopping()))),
+            }
         }
         retire::retire_all(&self.shared.registry.snapshot()).await;
         self.shared.retirements.close();
@@ -127,9 +138,14 @@ impl Reloader {
 
     /// `first` and everything that waits behind it: one run for all that ask for the same.
     async fn serve(&mut self, first: Request) {
-        let mut waiting = vec![first];
-        while let Ok(request) = self.requests.try_recv() {
-            waiting.push(request);
+        let (mut waiting, mut loads) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Reload(wanted) => waiting.push(wanted),
+                Request::Load(order) => loads.push(order),
+            }
+            next = self.requests.try_recv().ok();
         }
         while let Some(head) = waiting.first() {
             let (options, trigger) = (head.options, head.trigger);
@@ -146,6 +162,7 @@ impl Reloader {
                 let _ = request.reply.send(result);
             }
         }
+        loads.into_iter().for_each(|order| loading::serve(&self.shared, order));
     }
 
     async fn run_once(&mut self, trigger: Trigger, options: ReloadOptions) -> ReloadResult {
@@ -182,18 +199,26 @@ impl Reloader {
     ) -> ReloadResult {
         let registry = self.shared.registry.clone();
         let now = registry.snapshot();
+        let wanted = fragments::wanted(&now, &loaded);
+        let clashes = loading::clashes(&now, &loaded, &wanted);
+        if !clashes.is_empty() {
+            return Err(self.shared.clash_refusal(trigger, clashes, loaded.sha256));
+        }
         let diff = config::diff(&now.config, &loaded.config);
-        let changed = *now.config != loaded.config || now.generation == 0;
+        let changed = *now.config != loaded.config || wanted.changes_something() || now.generation == 0;
         let generation = now.generation + u64::from(changed);
-        let plan = plan::plan(&registry, &now, &loaded, &diff, generation);
-        let mut report = ReloadReport::of(&diff, trigger);
+        let plan = plan::plan_with(&registry, &now, &loaded, &diff, &wanted, generation);
+        let mut report = ReloadReport::of(&wanted.with(&diff), trigger);
+        report.name_owners(&wanted.owners);
         report.config_sha256 = loaded.sha256.clone();
         report.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        report.warnings.extend(wanted.remarks);
+        report.warnings.extend(loading::remarks(&now, &loaded.config));
         let before = self.in_force.as_ref().map(|loaded| &loaded.dotenv);
         report.dotenv = DotenvReport::of(before, &loaded.dotenv, options.dry_run);
-        if let Some(booted) = &self.booted {
-            report.restart_required = config::diff(booted, &loaded.config).restart_required;
-        }
+        // What is in force at boot is in force whole.
+        let booted = self.booted.as_ref().map(|booted| config::diff(booted, &loaded.config).restart_required);
+        report.restart_required = booted.unwrap_or_default();
         if options.verify {
             let verified = tokio::select! {
                 verified = verify(&plan.fresh) => verified.map_err(|problems| {
@@ -230,6 +255,9 @@ impl Reloader {
         fresh.iter().filter(|provider| provider.live().is_some()).for_each(|provider| provider.tell_started());
         report.duration_ms = milliseconds(began);
         report.dotenv.tell();
+        if report.requested_by != Trigger::Boot {
+            report.warnings.iter().for_each(|warning| tracing::warn!(warning, "configuration_warning"));
+        }
         (self.apply)(&loaded.config);
         *self.shared.variables.lock().unwrap_or_else(PoisonError::into_inner) = loaded.dotenv.clone();
         self.in_force = Some(loaded);
@@ -270,8 +298,25 @@ impl ReloadHandle {
     pub async fn reload(&self, trigger: Trigger, options: ReloadOptions) -> ReloadResult {
         let (reply, answer) = oneshot::channel();
         let stopping = || self.shared.stopping(trigger);
-        self.requests.send(Request { trigger, options, reply }).await.map_err(|_| stopping())?;
+        self.requests.send(Request::Reload(Wanted { trigger, options, reply })).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// Puts a provider in service that the file defines and keeps out of it. `by`: who asks.
+    pub async fn load(&self, name: &str, by: &str) -> LoadResult {
+        self.order(What::Load, name, by).await
+    }
+
+    /// Takes one out of service that was put there so.
+    pub async fn unload(&self, name: &str, by: &str) -> LoadResult {
+        self.order(What::Unload, name, by).await
+    }
+
+    async fn order(&self, what: What, name: &str, by: &str) -> LoadResult {
+        let (reply, answer) = oneshot::channel();
+        let order = Order { what, name: name.to_owned(), by: by.into(), reply };
+        self.requests.send(Request::Load(order)).await.map_err(|_| LoadRefusal::stopping())?;
+        answer.await.map_err(|_| LoadRefusal::stopping())?
     }
 
     pub fn last(&self) -> Option<LastReload> {
@@ -332,6 +377,12 @@ impl Shared {
         ReloadError { problems: error.problems, config_sha256: error.sha256, ..refusal }
     }
 
+    fn clash_refusal(&self, trigger: Trigger, problems: Vec<Problem>, config_sha256: String) -> ReloadError {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        let message = format!("the running configuration stays in force: {first}");
+        ReloadError { problems, config_sha256, ..self.refusal(trigger, "validate", &message) }
+    }
+
     fn verify_refusal(&self, trigger: Trigger, problems: Vec<Problem>, config_sha256: String) -> ReloadError {
         let names: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
         let message = format!("the running configuration stays in force: {} did not start", names.join(", "));
@@ -365,9 +416,9 @@ impl Shared {
         };
         self.registry.ground.telemetry.emit(event);
         let mut slot = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let restart_required = match (result, slot.take()) {
-            (Ok(report), _) => report.restart_required.clone(),
-            (Err(_), before) => before.map(|before| before.restart_required).unwrap_or_default(),
+        let (restart_required, warnings) = match (result, slot.take()) {
+            (Ok(report), _) => (report.restart_required.clone(), report.warnings.clone()),
+            (Err(_), before) => before.map(|before| (before.restart_required, before.warnings)).unwrap_or_default(),
         };
         *slot = Some(LastReload {
             time: jiff::Timestamp::now().to_string(),
@@ -376,6 +427,7 @@ impl Shared {
             generation: self.registry.snapshot().generation,
             message: result.as_ref().err().map(|error| error.message.clone()),
             restart_required,
+            warnings,
         });
     }
 }

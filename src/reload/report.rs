@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::DotenvReport;
-use crate::config::{ConfigDiff, Problem};
+use crate::{
+    config::{ConfigDiff, Problem, ProviderName},
+    provider::Owner,
+};
 
 /// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +48,9 @@ pub struct ReloadReport {
     pub groups_updated: Vec<String>,
     /// Top-level keys of each updated provider and group.
     pub changed_fields: BTreeMap<String, Vec<&'static str>>,
+    /// Of providers named above that the configuration file does not own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
     /// Providers whose old instance ends in the background.
     pub draining: Vec<String>,
     /// Dotted keys outside of `providers` that changed and are in force at once.
@@ -110,6 +116,7 @@ impl ReloadReport {
             groups_removed: names(&diff.groups_removed),
             groups_updated: diff.groups_updated.iter().map(|(name, _)| name.to_string()).collect(),
             changed_fields: updated.map(|(name, keys)| (name.to_string(), keys.clone())).collect(),
+            owners: BTreeMap::new(),
             draining: Vec::new(),
             settings_updated: diff.settings.clone(),
             restart_required: diff.restart_required.clone(),
@@ -120,6 +127,13 @@ impl ReloadReport {
             requested_by,
             dry_run: false,
         }
+    }
+
+    /// Those of providers that changed or came.
+    pub(super) fn name_owners(&mut self, owners: &BTreeMap<ProviderName, Owner>) {
+        let told = |name: &str| self.providers_added.iter().chain(&self.providers_updated).any(|known| known == name);
+        let told = owners.iter().filter(|(name, _)| told(name.as_str()));
+        self.owners = told.map(|(name, owner)| (name.to_string(), owner.to_string())).collect();
     }
 
     /// Whether a commit of it changes anything.

@@ -110,7 +110,7 @@ fn at_rest(sources: &Sources) -> bool {
     let now = SystemTime::now();
     !sources.files.is_empty()
         && all(sources).all(|(path, bytes)| {
-            let written = std::fs::metadata(path).and_then(|data| data.modified());
+            let written = config::look_at(path).and_then(|data| data.modified());
             bytes.is_some() && written.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > SETTLE))
         })
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{ReloadHandle, ReloadOptions, Trigger};
-use crate::config::{Sources, read_source};
+use crate::config::{Sources, look_at, read_source};
 
 /// A change is looked at when nothing moved for this long...
 const QUIET: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ async fn settle(events: &mut mpsc::Receiver<()>, sources: &Sources) {
 /// Length and last change of each source, as far as it is there. Equal looks prove nothing about the bytes; unequal ones
 /// say that somebody is writing.
 fn look_of(sources: &Sources) -> Vec<Option<(u64, Option<SystemTime>)>> {
-    let look = |path: &PathBuf| std::fs::metadata(path).ok().map(|data| (data.len(), data.modified().ok()));
+    let look = |path: &PathBuf| look_at(path).ok().map(|data| (data.len(), data.modified().ok()));
     sources.files.iter().map(|(path, _)| look(path)).collect()
 }
 

@@ -27,7 +27,10 @@ pub(super) async fn answer(
         let relay = relay.clone();
         async move {
             match frame {
-                Ok(frame) if frame.kind() == FrameKind::Request => gateway.request(session, &frame, relay).await,
+                Ok(frame) if frame.kind() == FrameKind::Request => {
+                    let answer = gateway.request(session, &frame, relay).await;
+                    answer.map(|answer| gateway.room_for(&frame, answer))
+                }
                 Ok(frame) => {
                     gateway.receive(session, frame);
                     None

@@ -141,7 +141,7 @@ impl ConnectFront {
             },
             false => None,
         };
-        let mine = Hello::own(Role::Daemon, Some(&self.generation_id));
+        let mine = Hello::of_gateway(&self.generation_id, self.gateway.limits().line);
         if stream.write_all(&mine.line()).await.is_err() {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Session, Sessions, instructions, lists, modern, session::LEVELS, tasks, wishes};
+use super::{Session, Sessions, Waiting, instructions, lists, modern, session::LEVELS, tasks, wishes};
 use crate::{
     bridge::{self, Parking},
     config::{Limits, Protocol},
@@ -20,6 +20,7 @@ pub struct Gateway {
     pub sessions: Arc<Sessions>,
     /// Calls of modern clients that wait for their input.
     pub parking: Arc<Parking>,
+    pub waiting: Waiting,
 }
 
 /// A refusal: JSON-RPC code, text, data.

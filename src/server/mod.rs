@@ -15,6 +15,7 @@ mod sessions;
 pub mod stdio;
 mod tasks;
 mod vendor;
+mod waiting;
 mod wishes;
 
 /// How far the gateway's end has come.
@@ -34,3 +35,4 @@ pub use dispatch::Gateway;
 pub use lists::{News, keep_clients_informed};
 pub use session::{Greeting, LEVELS, Session, SessionRecord};
 pub use sessions::{SessionKey, Sessions};
+pub use waiting::Waiting;

@@ -203,7 +203,7 @@ impl Front {
             };
             if let Some(answer) = answer {
                 // The client is gone: nobody to tell.
-                let _ = out.send(answer).await;
+                let _ = out.send(gateway.room_for(&frame, answer)).await;
             }
             drop((place, seat));
         });

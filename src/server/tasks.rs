@@ -11,6 +11,7 @@ use super::{
     modern,
 };
 use crate::{
+    bridge,
     provider::{Caller, ClientId, Era, Provider, Topic},
     registry::{Address, Delivery},
     wire::{self, Frame, Span, Splice, code, modern::extension, shallow},
@@ -39,7 +40,9 @@ impl Gateway {
         let to = Address::At { provider, name: own };
         let timeout = (frame.method() == "tasks/result").then_some(LONGEST);
         let delivery = Delivery { frame, to, name_place: Some(shown.place), caller, timeout };
-        let answer = self.registry.deliver(delivery).await.map_err(|error| Refusal::undelivered(error, to))?;
+        let answer = bridge::deliver_unbridged(&self.registry, delivery)
+            .await
+            .map_err(|error| Refusal::undelivered(error, to))?;
         Ok(answer.0.with_id(frame.id()))
     }
 

@@ -93,6 +93,16 @@ pub enum Event {
         #[serde(rename = "duration_ms", serialize_with = "millis")]
         duration: Duration,
     },
+    /// By somebody else than the configuration file.
+    ProviderLoaded {
+        provider: String,
+        owner: String,
+    },
+    ProviderUnloaded {
+        provider: String,
+        owner: String,
+        requested_by: String,
+    },
     CatalogueChanged {
         provider: String,
         tools: usize,
@@ -171,6 +181,12 @@ impl Event {
             }
             Self::ProviderDrained { provider, cut, duration } => {
                 tracing::info!(provider, cut, duration_ms = ms(*duration), "provider_drained");
+            }
+            Self::ProviderLoaded { provider, owner } => {
+                tracing::info!(provider, owner, "provider_loaded");
+            }
+            Self::ProviderUnloaded { provider, owner, requested_by } => {
+                tracing::info!(provider, owner, requested_by, "provider_unloaded");
             }
             Self::CatalogueChanged { provider, tools, prompts, resources } => {
                 tracing::info!(provider, tools, prompts, resources, "catalogue_changed");

@@ -195,6 +195,8 @@ impl Metrics {
             | Event::ProviderStateChanged { .. }
             | Event::ProviderFailed { .. }
             | Event::GroupBreakerChanged { .. }
+            | Event::ProviderLoaded { .. }
+            | Event::ProviderUnloaded { .. }
             | Event::CatalogueChanged { .. } => {}
         }
     }

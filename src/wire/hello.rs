@@ -30,19 +30,20 @@ pub struct Hello {
     /// Of a gateway: names its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_id: Option<Box<str>>,
+    /// Of a gateway: the longest line that it takes on this connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_bytes: Option<usize>,
 }
 
 impl Hello {
     /// Of this process.
-    pub fn own(hangar: Role, generation_id: Option<&str>) -> Self {
+    pub fn own(hangar: Role) -> Self {
         let version = env!("CARGO_PKG_VERSION").into();
-        Self {
-            hangar,
-            protocol: PROTOCOL,
-            version,
-            pid: std::process::id(),
-            generation_id: generation_id.map(Into::into),
-        }
+        Self { hangar, protocol: PROTOCOL, version, pid: std::process::id(), generation_id: None, line_bytes: None }
+    }
+
+    pub fn of_gateway(generation_id: &str, line_bytes: usize) -> Self {
+        Self { generation_id: Some(generation_id.into()), line_bytes: Some(line_bytes), ..Self::own(Role::Daemon) }
     }
 
     /// `None`: it is no hello of `role`.
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_hello_comes_back_as_it_went() {
-        for hello in [Hello::own(Role::Connect, None), Hello::own(Role::Daemon, Some("ab"))] {
+        for hello in [Hello::own(Role::Connect), Hello::of_gateway("ab", 7)] {
             assert_eq!(Hello::parse(&hello.line(), hello.hangar), Some(hello.clone()));
             assert!(hello.same_version());
         }

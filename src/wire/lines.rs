@@ -38,6 +38,11 @@ impl Lines {
         Self { buffer: BytesMut::new(), scanned: 0, skipping: false, limit }
     }
 
+    /// From the next line on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Where the next bytes of the stream are to be appended.
     pub fn room(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < ROOM {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::rig::{Done, Place, TWO};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "connect",
     "validate",
@@ -20,6 +20,8 @@ const COMMANDS: [&str; 14] = [
     "restart",
     "stop",
     "list",
+    "load",
+    "unload",
     "tools",
     "call",
     "doctor",

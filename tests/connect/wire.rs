@@ -54,8 +54,6 @@ fn a_script_gets_the_same_answers_as_from_a_gateway_of_its_own() {
         String::new(),
     ] {
         let sorted = |text: String| {
-            // `connect` has a limit of its own, which no key sets.
-            let text = text.replace(" (server.limits.line_bytes)", "");
             let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
             lines.sort();
             lines
@@ -63,6 +61,25 @@ fn a_script_gets_the_same_answers_as_from_a_gateway_of_its_own() {
         let shown: String = lines.chars().take(300).collect();
         assert_eq!(sorted(script(&place, &["connect"], &lines)), sorted(script(&place, &["serve"], &lines)), "{shown}");
     }
+}
+
+#[test]
+fn the_longest_line_is_the_one_that_the_gateway_takes() {
+    let place = Place::new(|home| home.provider("a", &[], ""), "server: {limits: {line_bytes: 2000}}\n");
+    let of = |bytes: usize| {
+        let start = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":""#;
+        format!("{start}{}\"}}}}", "y".repeat(bytes - start.len() - 3))
+    };
+    for (bytes, taken) in [(1999, true), (2000, true), (2001, false)] {
+        assert_eq!(of(bytes).len(), bytes);
+        let said = script(&place, &["connect"], &format!("{HELLO}{}\n", of(bytes)));
+        assert_eq!(said.contains(r#""id":1,"result":{}"#), taken, "{said}");
+        assert_ne!(said.contains("more than 2000 bytes was dropped (server.limits.line_bytes)"), taken, "{said}");
+        assert!(!said.contains("gateway_lost"), "{said}");
+    }
+    place.put(&place.home.provider("a", &[], ""), "server: {limits: {line_bytes: 20000000}}\n");
+    let said = script(&place, &["connect"], &format!("{HELLO}{}\n", of(19_000_000)));
+    assert!(said.contains(r#""id":1,"result":{}"#), "{said}");
 }
 
 #[test]

@@ -43,16 +43,23 @@ fn bodies() {
 #[test]
 fn heads() {
     let gateway = gateway("header_bytes: 8192");
-    let filled = |bytes| format!("X-Filler: {}", "x".repeat(bytes));
-    // The request line and the other headers take some 60 bytes; what a parser has read ahead is its own affair.
-    for (bytes, taken) in [(8000, true), (9000, false)] {
+    let answer = |gateway: &crate::rig::Running, bytes: usize| {
+        let start = format!("GET /health/live?x=y HTTP/1.1\r\nHost: {}\r\nX-Filler: ", gateway.address);
+        let head = format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4));
+        assert_eq!(head.len(), bytes);
         let mut conn = gateway.connect();
-        let head = format!("GET /health/live HTTP/1.1\r\nHost: {}\r\n{}", gateway.address, filled(bytes));
         conn.try_send(head.as_bytes());
-        thread::sleep(Duration::from_millis(200));
-        conn.try_send(b"\r\n\r\n");
-        assert_eq!(conn.answer().status == 200, taken, "{bytes}");
+        conn.answer()
+    };
+    for (bytes, status) in [(8191, 200), (8192, 200), (8193, 431), (200_000, 431)] {
+        assert_eq!(answer(&gateway, bytes).status, status, "{bytes}");
     }
+    let refused = answer(&gateway, 8193).text();
+    assert!(refused.contains("8192 bytes (server.limits.header_bytes)"), "{refused}");
+    let raised = std::fs::read_to_string(gateway.config()).unwrap().replace("8192", "8193");
+    gateway.write_config(&raised);
+    gateway.post_json("/api/config/reload", &json!({}));
+    assert_eq!((answer(&gateway, 8193).status, answer(&gateway, 8194).status), (200, 431));
 }
 
 #[test]
@@ -79,6 +86,7 @@ fn times_of_heads_and_bodies() {
 #[test]
 fn connections() {
     let gateway = gateway("connections: 3");
+    assert_eq!(gateway.get("/api/status").json()["restart_required"], json!([]), "it has just begun");
     let alive = |conn: &mut crate::rig::Conn| {
         conn.request(&gateway.address, "GET", "/health/live", &[], b"");
     };
@@ -164,4 +172,59 @@ fn batches() {
     let refused = batch(5);
     assert_eq!(refused["error"]["code"], -32600, "{refused}");
     assert!(refused["error"]["message"].as_str().unwrap().contains("more than 4 messages (server.limits.batch)"));
+}
+
+/// Large answers, on their way to clients that read them, and to some that do not.
+#[test]
+fn answers_that_wait() {
+    let gateway = gateway("waiting_bytes: 1000000");
+    let session = format!("Mcp-Session-Id: {}", gateway.session("2025-11-25"));
+    let ids = std::cell::Cell::new(1000);
+    let ask = |bytes: usize, accept: &str| {
+        let mut conn = gateway.connect();
+        let body = call(ids.replace(ids.get() + 1), "t__big", &json!({"bytes": bytes})).to_string();
+        conn.request(&gateway.address, "POST", "/mcp", &[JSON, accept, &session], body.as_bytes());
+        conn
+    };
+    let (json, events) = ("Accept: application/json", "Accept: text/event-stream");
+    let bare = ask(0, json).answer().body.len();
+    let refused = |answer: &Value| {
+        let error = &answer["error"];
+        assert!(error["code"] == -32051 && answer["id"].is_u64(), "{answer}");
+        assert!(error["message"].as_str().unwrap().contains("server.limits.waiting_bytes"), "{error}");
+        let data = json!({"error": "too_much_waiting", "fault": "downstream", "retry_after_ms": 1000});
+        assert_eq!(error["data"], data);
+    };
+    for (bytes, taken) in [(999_999, true), (1_000_000, true), (1_000_001, false)] {
+        let answer = ask(bytes - bare, json).answer();
+        assert_eq!(answer.body.len() == bytes, taken, "{bytes}");
+        if !taken {
+            refused(&answer.json());
+        }
+        let of_events = ask(bytes - bare, events).answer().text();
+        assert_eq!(of_events.len() > bytes, taken, "{bytes}");
+    }
+    // Two that nobody reads take the room of all; far more than the system's own buffers hold.
+    let text = std::fs::read_to_string(gateway.config()).unwrap().replace("1000000", "25000000");
+    gateway.write_config(&text);
+    assert_eq!(gateway.post_json("/api/config/reload", &json!({})).json()["restart_required"], json!([]));
+    for accept in [json, events] {
+        let mut stuck = [ask(12_000_000, accept), ask(12_000_000, accept)];
+        let answer = eventually("there is no room", || {
+            let answer = ask(1_100_000, json).answer().json();
+            answer["error"].is_object().then_some(answer)
+        });
+        refused(&answer);
+        assert!(ask(50_000, json).answer().json()["result"].is_object(), "small ones are not counted");
+        assert!(stuck[0].answer().body.len() > 12_000_000);
+        assert!(ask(1_100_000, json).answer().json()["result"].is_object());
+        drop(stuck);
+        eventually("a client that is gone holds nothing", || {
+            let one = ask(15_000_000, json);
+            let mut other = ask(9_000_000, json);
+            let room = other.answer().json()["result"].is_object();
+            drop(one);
+            room.then_some(())
+        });
+    }
 }

@@ -10,6 +10,7 @@ mod remote_process;
 mod rig;
 
 mod answers;
+mod batch;
 mod bounds;
 mod front;
 mod long_work;

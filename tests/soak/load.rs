@@ -153,8 +153,8 @@ impl Rig {
     }
 
     /// The same thing again and again, about so many seconds apart.
-    async fn every<'r, F>(
-        self: &'r Arc<Self>,
+    async fn every<F>(
+        self: &Arc<Self>,
         seconds: f64,
         what: &'static str,
         stop: CancellationToken,
@@ -190,8 +190,8 @@ fn text(answer: &Value) -> Outcome<&str> {
 /// The answer of an echo to just this call.
 fn echoes(answer: &Value, nonce: &str) -> Outcome<()> {
     let text = text(answer)?;
-    let fits = text == nonce || text == json!({"text": nonce}).to_string();
-    if fits { Ok(()) } else { Err(format!("{nonce} got {text}")) }
+    let raw = json!({"text": nonce}).to_string();
+    if text == nonce || text == raw { Ok(()) } else { Err(format!("{nonce} got {text}")) }
 }
 
 // === impl Rig: clients ===
@@ -375,7 +375,10 @@ impl Rig {
             }
             Ok(answer) => echoes(&answer, &nonce),
             // A name that is no provider's is a bad request of that revision.
-            Err(fault) if fault.starts_with("400") || fault.starts_with("404") => Ok(self.count("moved: unknown")),
+            Err(fault) if fault.starts_with("400") || fault.starts_with("404") => {
+                self.count("moved: unknown");
+                Ok(())
+            }
             Err(fault) => Err(fault),
         }
     }

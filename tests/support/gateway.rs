@@ -145,6 +145,8 @@ pub struct Gateway {
     pub client: Client,
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Reads the log to its end.
+    reader: thread::JoinHandle<()>,
 }
 
 impl Gateway {
@@ -220,13 +222,13 @@ impl Gateway {
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (kept, stderr) = (log.clone(), child.stderr.take().unwrap());
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 *kept.lock().unwrap() += &(line + "\n");
             }
         });
         let client = Client::new(child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Self { home: home.clone(), client, child, log }
+        Self { home: home.clone(), client, child, log, reader }
     }
 
     pub fn pid(&self) -> u32 {
@@ -252,7 +254,10 @@ impl Gateway {
 
     pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
         let child = &mut self.child;
-        eventually("the gateway has ended", within, || child.try_wait().unwrap())
+        let status = eventually("the gateway has ended", within, || child.try_wait().unwrap());
+        // Its last lines may still be on their way through the pipe.
+        eventually("its log is at its end", SOON, || self.reader.is_finished().then_some(()));
+        status
     }
 
     /// SIGTERM, exit code 0, and nothing left of any provider.

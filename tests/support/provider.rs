@@ -235,16 +235,23 @@ impl Server {
 
     /// Asks the client and waits; `None`: no answer within 30 s.
     fn ask(&self, method: &str, params: &Value) -> Option<String> {
-        let (sender, answer) = mpsc::channel();
-        let id = {
+        self.ask_all(&[(method, params.clone())]).pop().flatten()
+    }
+
+    /// All in one write; the answers in the order of the questions.
+    fn ask_all(&self, questions: &[(&str, Value)]) -> Vec<Option<String>> {
+        let (mut lines, mut answers) = (Vec::new(), Vec::new());
+        for (method, params) in questions {
+            let (sender, answer) = mpsc::channel();
             let mut state = self.lock();
             state.next_id += 1;
             let id = format!("\"test-{}\"", state.next_id);
             state.asked.insert(id.clone(), sender);
-            id
-        };
-        self.write(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#));
-        answer.recv_timeout(Duration::from_secs(30)).ok()
+            lines.push(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#));
+            answers.push(answer);
+        }
+        self.write(&lines.join("\n"));
+        answers.into_iter().map(|answer| answer.recv_timeout(Duration::from_secs(30)).ok()).collect()
     }
 
     fn answer(&self, id: &str, result: &str) {

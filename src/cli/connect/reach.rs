@@ -161,7 +161,7 @@ fn check(gateway: &Hello) -> Result<(), Unreached> {
 /// The gateway's line, and what came behind it. `None`: it closed without a word.
 fn exchange(mut stream: &UnixStream, patience: Duration) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     stream.set_read_timeout(Some(patience))?;
-    stream.write_all(&Hello::own(Role::Connect, None).line())?;
+    stream.write_all(&Hello::own(Role::Connect).line())?;
     let mut read = Vec::new();
     let mut chunk = [0; 512];
     while read.len() < MAX_HELLO {

@@ -23,9 +23,9 @@ use super::{
     reach::{self, Link},
     say,
 };
-use crate::wire::{self, Line, Lines, code};
+use crate::wire::{self, Line, Lines, code, hello::Hello};
 
-/// Longest line of the client.
+/// Longest line of the client, for a gateway that does not say what it takes.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 /// Longest line of the gateway. It has limits of its own for everything that such a line is made of.
 const MAX_ANSWER: usize = 512 * 1024 * 1024;
@@ -49,6 +49,8 @@ pub(super) struct Relay {
     stdin: OwnedFd,
     stdout: Outlet,
     from_client: Lines,
+    /// Longest line that the gateway takes.
+    most: usize,
     client_ended: bool,
     up: Queue<Out>,
     down: Queue<Bytes>,
@@ -74,6 +76,7 @@ impl Relay {
     pub(super) fn new(wanted: Wanted, link: Link) -> io::Result<Self> {
         let stdin = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
         let stdout = Outlet::new(rustix::io::fcntl_dupfd_cloexec(io::stdout().as_fd(), 3)?)?;
+        let most = link.gateway.line_bytes.unwrap_or(MAX_LINE);
         Ok(Self {
             wanted,
             gateway: Gateway::new(link)?,
@@ -81,7 +84,8 @@ impl Relay {
             memory: Memory::default(),
             stdin,
             stdout,
-            from_client: Lines::new(MAX_LINE),
+            from_client: Lines::new(most),
+            most,
             client_ended: false,
             up: Queue::default(),
             down: Queue::default(),
@@ -181,7 +185,8 @@ impl Relay {
             match line {
                 Line::Message(line) | Line::Noise(line) => self.client_line(line),
                 Line::Oversize { .. } => {
-                    let message = format!("a message of more than {MAX_LINE} bytes was dropped");
+                    let message =
+                        format!("a message of more than {} bytes was dropped (server.limits.line_bytes)", self.most);
                     self.down.push(wire::error(b"", code::INVALID_REQUEST, &message, None));
                 }
             }
@@ -189,7 +194,7 @@ impl Relay {
         if count == 0 {
             self.client_ended = true;
             // The last line of a script may lack its newline.
-            let rest = std::mem::replace(&mut self.from_client, Lines::new(MAX_LINE)).rest();
+            let rest = std::mem::replace(&mut self.from_client, Lines::new(self.most)).rest();
             rest.into_iter().for_each(|line| self.client_line(line));
         }
         Ok(())
@@ -263,15 +268,17 @@ impl Relay {
 
     fn reach_again(&mut self) {
         let reached = reach::reach(&self.wanted).and_then(|link| {
-            let (pid, version) = (link.gateway.pid, link.gateway.version.clone());
+            let hello = link.gateway.clone();
             Gateway::new(link)
-                .map(|gateway| (gateway, pid, version))
+                .map(|gateway| (gateway, hello))
                 .map_err(|error| reach::Unreached { code: 0, message: error.to_string() })
         });
         match reached {
-            Ok((gateway, pid, version)) => {
+            Ok((gateway, Hello { pid, version, line_bytes, .. })) => {
                 say(&format!("connected again, to the gateway with pid {pid} (hangar {version})"));
                 self.gateway = gateway;
+                self.most = line_bytes.unwrap_or(MAX_LINE);
+                self.from_client.set_limit(self.most);
                 self.memory.again().into_iter().for_each(|out| self.up.push(out));
                 self.gateway_lines();
             }

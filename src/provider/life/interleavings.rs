@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     config::{ProviderName, ProviderSpec},
-    provider::{CatalogueMemory, Ground, Slots, TaskIds},
+    provider::{CatalogueMemory, Ground, Owner, Slots, TaskIds},
     telemetry::Telemetry,
     transport::{ExitCause, Link, Marker, TransportError},
 };
@@ -195,7 +195,7 @@ impl Stage {
             let slots = Slots::default();
             let name = ProviderName::new("p").expect("a name");
             let provider = || {
-                let made = Provider::new(name.clone(), spec.clone(), slots.of(&name), ground.clone());
+                let made = Provider::new(Owner::Config, name.clone(), spec.clone(), slots.of(&name), ground.clone());
                 // Nothing to write down.
                 made.catalogue.store(Some(Arc::new(Catalogue::default())));
                 made

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Pending, Table, Upstream, envelope, listening};
+use super::{Pending, Reached, Table, Upstream, envelope, listening};
 use crate::{
     provider::{Caller, ClientFeature, Era, news::ListKind},
     transport::{Inbound, TransportError},
@@ -115,6 +115,7 @@ impl Ear {
             // Who does not read it does not wait for it.
             if call.caller.as_ref().is_some_and(|caller| caller.relay.has_room()) {
                 call.heard = Some(Instant::now());
+                call.reached = frame.params().map(|params| Reached::read(frame, params)).unwrap_or_default();
             }
             Some((call.caller.clone()?, call.progress.clone()?))
         });
@@ -221,10 +222,17 @@ mod tests {
         let upstream = Upstream::new(name, ClientEnd::Shared, output, Telemetry::new(), news, ids);
         let (relay, mut messages) = Relay::new();
         let caller = Some(Caller { client: Session::new(CatalogueNews::default()), relay });
-        upstream
-            .table()
-            .pending
-            .insert(2, Pending { reply: oneshot::channel().0, caller, progress: None, of_task: false, heard: None });
+        upstream.table().pending.insert(
+            2,
+            Pending {
+                reply: oneshot::channel().0,
+                caller,
+                progress: None,
+                of_task: false,
+                heard: None,
+                reached: Reached::default(),
+            },
+        );
         let ear = Ear(upstream);
         let log = |answering| {
             let text = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":1}}"#;

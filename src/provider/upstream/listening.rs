@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{CALL_TIMEOUT, Upstream};
+use super::{Upstream, in_flight::CALL_TIMEOUT};
 use crate::{
     provider::{CallError, ListKind},
     transport::TransportError,

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ const TOGETHER: Duration = Duration::from_millis(10);
 pub(super) struct Questions {
     /// By raw id; fires when the upstream takes it back.
     open: Mutex<HashMap<Bytes, CancellationToken>>,
+    /// Ever, for whoever looks twice whether there was one in between.
+    opened: AtomicU64,
     /// Those that their client cannot be asked, and that wait for others beside them.
     lacking: AtomicUsize,
 }
@@ -123,11 +125,16 @@ impl Ear {
             return self.not_routed(frame);
         }
         // A server may ask several things at once, of which this client can be asked one: then its call goes on.
+        // It may be answered before that time is over.
         let (ear, frame) = (Self(self.0.clone()), frame.clone());
+        let (others, opened) = (self.0.questions.any(), self.0.questions.opened.load(Ordering::Relaxed));
         tokio::spawn(async move {
-            tokio::time::sleep(TOGETHER).await;
+            if !others {
+                tokio::time::sleep(TOGETHER).await;
+            }
             ear.0.questions.lacking.fetch_sub(1, Ordering::Relaxed);
-            if ear.0.questions.all().is_empty() && ear.end_call_that_lacks(answering, feature) {
+            let others = others || opened != ear.0.questions.opened.load(Ordering::Relaxed);
+            if !others && ear.end_call_that_lacks(answering, feature) {
                 let message = "the client of this call has not declared the capability; the call was cancelled";
                 return ear.reply(wire::error(frame.id(), code::INVALID_REQUEST, message, None));
             }
@@ -189,6 +196,7 @@ impl Upstream {
             return None;
         }
         questions.insert(id.clone(), taken_back.clone());
+        self.questions.opened.fetch_add(1, Ordering::Relaxed);
         drop(questions);
         Some(Open { upstream: self.clone(), id, taken_back })
     }

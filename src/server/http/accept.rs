@@ -28,6 +28,8 @@ const ADMIN_CONNECTIONS: usize = 1024;
 /// How long a connection without a request waits for one, when the gateway leaves: it may be on its way, and who sent it
 /// would not know whether it was served.
 const LINGER: Duration = Duration::from_millis(250);
+/// Read beyond the longest head, before it is seen to be too long.
+const READ_AHEAD: usize = 64 * 1024;
 /// Milliseconds that what was sent may wait for the client to take it.
 #[cfg(target_os = "linux")]
 const STALL_TIMEOUT_MS: u32 = 120_000;
@@ -121,7 +123,8 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head)
+        // What it reads at once is a bound, too, so that nothing is measured that was not taken; guard::admit counts exactly.
+        .max_buf_size(limits.head + READ_AHEAD)
         .keep_alive(true)
         // A client that closes its end has gone: its call is dropped, which cancels it upstream.
         .half_close(false)

@@ -109,7 +109,8 @@ pub(super) fn find(front: &Front, name: &str) -> Result<Arc<Provider>, Refusal> 
     registry.provider(name).ok_or_else(|| {
         let snapshot = registry.snapshot();
         if snapshot.config.providers.contains_key(name) {
-            let message = format!("provider \"{name}\" is switched off (enabled: false)");
+            let message =
+                format!("provider \"{name}\" is switched off (enabled: false); load it, or enable it in the file");
             return Refusal::new(StatusCode::CONFLICT, "provider_disabled", message);
         }
         let help = registry.closest_provider(name).map(|name| format!("; did you mean \"{name}\"?"));

@@ -27,8 +27,10 @@ const CLIENT: &str = "x-hangar-client";
 /// Without secrets: environment and headers by their names only.
 pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.state.gateway.registry.snapshot();
-    let Config { providers, groups, reload, server, logging, audit, telemetry, cleanup, daemon } = &*snapshot.config;
+    let Config { providers, catalog, groups, discovery, reload, server, logging, audit, telemetry, cleanup, daemon } =
+        &*snapshot.config;
     let providers: Map<_, _> = providers.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
+    let catalog: Map<_, _> = catalog.iter().map(|(name, spec)| (name.to_string(), view::spec(spec))).collect();
     let groups: Map<_, _> =
         groups.iter().map(|(name, spec)| (name.to_string(), registry::groups::spec(spec))).collect();
     api::ok(&json!({
@@ -36,7 +38,9 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
         "config_sha256": snapshot.sha256,
         "path": front.state.reload.path(),
         "providers": providers,
+        "catalog": catalog,
         "groups": groups,
+        "discovery": {"files": discovery.directory.as_ref().map(|directory| json!({"directory": directory}))},
         "config_reload": {
             "enabled": reload.enabled,
             "use_watchdog": reload.use_watchdog,
@@ -60,6 +64,7 @@ pub(super) async fn config(State(front): State<Arc<Front>>) -> Response {
             "control_tools": server.control_tools,
             "session_idle_s": server.session_idle.as_secs_f64(),
             "list_timeout_s": server.list_timeout.as_secs_f64(),
+            "progress_keep_alive_s": server.progress_keep_alive.as_secs_f64(),
             "limits": server.limits.shown(),
         },
         "logging": {
@@ -95,7 +100,7 @@ pub(super) async fn reload(State(front): State<Arc<Front>>, request: Request) ->
     Ok(report(front.state.reload.reload(trigger(&head.headers), options).await))
 }
 
-fn trigger(headers: &HeaderMap) -> Trigger {
+pub(super) fn trigger(headers: &HeaderMap) -> Trigger {
     match headers.get(CLIENT) {
         Some(client) if client.as_bytes() == b"cli" => Trigger::Cli,
         _ => Trigger::Http,

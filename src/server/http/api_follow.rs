@@ -20,7 +20,7 @@ use super::{
     object::bad,
     parts::{Search, Step},
     refusal::Refusal,
-    stream::{beat, comment, respond},
+    stream::{COMMENT, beat, respond},
 };
 use crate::{provider::Provider, registry::Registry, server::Phase, telemetry::Recorded};
 
@@ -90,7 +90,7 @@ impl Following {
                     Err(RecvError::Lagged(missed)) => format!(": {missed} events missed\n\n").into(),
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.beat.tick() => comment(),
+                _ = self.beat.tick() => COMMENT,
             };
             return Some((piece, self));
         }
@@ -134,7 +134,7 @@ impl Log {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             tokio::select! {
-                _ = self.beat.tick() => return Some((comment(), self)),
+                _ = self.beat.tick() => return Some((COMMENT, self)),
                 () = tokio::time::sleep(LOOK) => {}
             }
             let provider = self.registry.provider(&self.name)?;
@@ -159,5 +159,5 @@ fn lines(lines: &[String]) -> Bytes {
 fn until_stop(front: &Front, pieces: impl stream::Stream<Item = Bytes> + Send + 'static) -> Response {
     let mut phase = front.phase.clone();
     let stopped = Box::pin(async move { drop(phase.wait_for(|now| *now >= Phase::Leaving).await) });
-    respond(comment(), pieces.take_until(stopped))
+    respond(vec![COMMENT], pieces.map(|piece| vec![piece]).take_until(stopped))
 }

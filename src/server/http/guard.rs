@@ -50,7 +50,9 @@ impl Bound {
 
 pub(super) fn admit(front: &Front, request: &Request<Body>) -> Result<Visit, Refusal> {
     let snapshot = front.state.gateway.registry.snapshot();
-    check(front.bound, &snapshot.config.server, request).inspect_err(|refusal| {
+    let settings = &snapshot.config.server;
+    let checked = short_enough(settings.limits.head, request).and_then(|()| check(front.bound, settings, request));
+    checked.inspect_err(|refusal| {
         front.state.telemetry.metrics.refused_requests.inc();
         tracing::debug!(why = refusal.message, "http_request_refused");
         write_down(front, request, refusal.error);
@@ -72,6 +74,22 @@ fn write_down(front: &Front, request: &Request<Body>, error: &'static str) {
             origin: text(header::ORIGIN),
         });
     }
+}
+
+/// `most`: bytes of its head as it was sent, but for blanks around the values.
+fn short_enough(most: usize, request: &Request<Body>) -> Result<(), Refusal> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = match (request.uri().scheme_str(), request.uri().authority()) {
+        (Some(scheme), Some(authority)) => scheme.len() + "://".len() + authority.as_str().len(),
+        _ => 0,
+    };
+    let first = request.method().as_str().len() + authority + target + "  HTTP/1.1\r\n".len();
+    let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    if first + lines.sum::<usize>() + "\r\n".len() <= most {
+        return Ok(());
+    }
+    let message = format!("the head of the request is longer than {most} bytes (server.limits.header_bytes)");
+    Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_long", message))
 }
 
 fn check(bound: Bound, settings: &ServerSettings, request: &Request<Body>) -> Result<Visit, Refusal> {

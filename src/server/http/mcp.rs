@@ -96,7 +96,11 @@ async fn posted(front: Arc<Front>, request: Request) -> Outcome {
     }
     let presence = Presence { sessions: front.state.sessions.clone(), key };
     let (relay, messages) = Relay::new();
-    let answer = Box::pin(async move { Some(front.state.gateway.request(&session, &frame, relay).await?.into()) });
+    let answer = Box::pin(async move {
+        let gateway = &front.state.gateway;
+        let answer = gateway.request(&session, &frame, relay).await?;
+        Some(gateway.room_for(&frame, answer).into())
+    });
     Ok(reply(answer, messages, accepts, Some(presence)).await)
 }
 

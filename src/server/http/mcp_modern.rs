@@ -73,7 +73,7 @@ pub(super) async fn post(front: Arc<Front>, accepts: Accepts, headers: &HeaderMa
         // What this era calls invalid parameters of the request as such.
         let status =
             if unintroduced(&frame) && finished.code.is_some() { status.max(StatusCode::BAD_REQUEST) } else { status };
-        Some(Reply { body: finished.bytes, status })
+        Some(Reply { body: front.state.gateway.room_for(&frame, finished.bytes), status })
     });
     mcp::reply(answer, messages, accepts, None).await
 }

@@ -9,6 +9,7 @@ mod api_call;
 mod api_config;
 mod api_follow;
 mod api_groups;
+mod api_load;
 mod body;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;

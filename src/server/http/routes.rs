@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Front, api, api_call, api_config, api_follow, api_groups, health, mcp, refusal::Refusal};
+use super::{Front, api, api_call, api_config, api_follow, api_groups, api_load, health, mcp, refusal::Refusal};
 
 pub(super) fn router(front: Arc<Front>) -> Router {
     Router::new()
@@ -23,6 +23,8 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/api/providers/{name}", get(api::provider))
         .route("/api/providers/{name}/start", post(api::start))
         .route("/api/providers/{name}/stop", post(api::stop))
+        .route("/api/providers/{name}/load", post(api_load::load))
+        .route("/api/providers/{name}/unload", post(api_load::unload))
         .route("/api/providers/{name}/logs", get(api_follow::logs))
         .route("/api/providers/{name}/tools", get(api::tools))
         .route("/api/providers/{name}/call", post(api_call::call))

@@ -23,7 +23,15 @@ use crate::{
 
 /// Between two signs of life on a stream with nothing to say; proxies close what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(super) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+const START: &[u8] = b"event: message\ndata: ";
+const END: &[u8] = b"\n\n";
+/// Copying a message of more bytes costs more than two writes beside it.
+const LARGE: usize = 64 * 1024;
+
+/// What is written one after the other.
+pub(super) type Pieces = Vec<Bytes>;
 
 /// A complete answer, and the status that it has when it comes alone.
 pub(super) struct Reply {
@@ -69,7 +77,7 @@ impl CallStream {
     }
 
     /// `first` goes ahead of everything else.
-    pub fn response(self, first: Bytes) -> Response {
+    pub fn response(self, first: Pieces) -> Response {
         let rest = stream::unfold(Some(self), |running| async {
             let mut running = running?;
             let (event, over) = running.next().await;
@@ -79,7 +87,7 @@ impl CallStream {
     }
 
     /// The next piece, and whether it is the last.
-    async fn next(&mut self) -> (Bytes, bool) {
+    async fn next(&mut self) -> (Pieces, bool) {
         tokio::select! {
             biased;
             Some(message) = self.messages.recv() => (event(message), false),
@@ -87,22 +95,23 @@ impl CallStream {
                 // A panic in a call ends its stream without an answer.
                 (last_events(&mut self.messages, answer.ok().flatten().map(|reply| reply.body)), true)
             }
-            _ = self.beat.tick() => (COMMENT, false),
+            _ = self.beat.tick() => (comment(), false),
         }
     }
 }
 
-/// What was relayed while the answer came, then the answer, as one piece.
-pub(super) fn last_events(messages: &mut mpsc::Receiver<Bytes>, answer: Option<Bytes>) -> Bytes {
-    let mut left: Vec<Bytes> = std::iter::from_fn(|| messages.try_recv().ok()).chain(answer).map(event).collect();
-    match left.len() {
-        1 => left.pop().unwrap_or_default(),
-        _ => left.concat().into(),
+/// What was relayed while the answer came, then the answer.
+pub(super) fn last_events(messages: &mut mpsc::Receiver<Bytes>, answer: Option<Bytes>) -> Pieces {
+    let all: Pieces = std::iter::from_fn(|| messages.try_recv().ok()).chain(answer).flat_map(event).collect();
+    // Small ones go out together.
+    match all.len() > 1 && all.iter().map(Bytes::len).sum::<usize>() <= LARGE {
+        true => vec![all.concat().into()],
+        false => all,
     }
 }
 
 /// A stream that is complete already.
-pub(super) fn finished(events: Bytes) -> Response {
+pub(super) fn finished(events: Pieces) -> Response {
     respond(events, stream::empty())
 }
 
@@ -121,22 +130,41 @@ pub(super) fn general(
             message = messages.recv() => event(message?),
             () = front.reached(Phase::Leaving) => return None,
             () = over.cancelled() => return None,
-            _ = beat.tick() => COMMENT,
+            _ = beat.tick() => comment(),
         };
         Some((piece, (messages, over, front, presence, beat)))
     });
-    respond(COMMENT, events)
+    respond(comment(), events)
 }
 
-/// One message as an event; its text must be one line.
-pub(super) fn event(message: Bytes) -> Bytes {
-    [b"event: message\ndata: ".as_slice(), &wire::one_line(message), b"\n\n"].concat().into()
+/// One message as an event; its text must be one line. A large one is not copied for it.
+pub(super) fn event(message: Bytes) -> Pieces {
+    let line = wire::one_line(message.clone());
+    match line.len() <= LARGE {
+        true => vec![[START, &line, END].concat().into()],
+        // One that had to be copied holds the other one, which is counted.
+        false if line.as_ptr() != message.as_ptr() => {
+            vec![Bytes::from_static(START), Bytes::from_owner(Copied { line, _of: message }), Bytes::from_static(END)]
+        }
+        false => vec![Bytes::from_static(START), line, Bytes::from_static(END)],
+    }
+}
+
+struct Copied {
+    line: Bytes,
+    _of: Bytes,
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.line
+    }
 }
 
 /// A response that streams `pieces`, each a whole number of events or comments.
-pub(super) fn respond(first: Bytes, pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+pub(super) fn respond(first: Pieces, pieces: impl Stream<Item = Pieces> + Send + 'static) -> Response {
     use futures_util::StreamExt;
-    let pieces = stream::iter([first]).chain(pieces).map(Ok::<_, Infallible>);
+    let pieces = stream::iter([first]).chain(pieces).flat_map(stream::iter).map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -153,6 +181,6 @@ pub(super) fn beat() -> Interval {
 }
 
 /// What a client gets before anything has happened.
-pub(super) fn comment() -> Bytes {
-    COMMENT
+pub(super) fn comment() -> Pieces {
+    vec![COMMENT]
 }

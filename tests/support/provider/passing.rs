@@ -33,11 +33,11 @@ pub fn vendor(server: &Server, id: &str, method: &str, params: &str) {
     }
 }
 
-/// The tools `ask`, `ask_then_cancel`, `say`, `heard`, `answer` (its arguments are the result), `link` (an elicitation that ends
+/// The tools `ask`, `ask_both` (for a sampling and for the user, together), `ask_then_cancel`, `say`, `heard`, `answer` (its arguments are the result), `link` (an elicitation that ends
 /// elsewhere, a little later). `true`: it was one of them.
 pub fn serves(server: &Arc<Server>, id: &str, name: &str, arguments: &str) -> bool {
     match name {
-        "ask" | "ask_then_cancel" | "say" | "heard" => {}
+        "ask" | "ask_both" | "ask_then_cancel" | "say" | "heard" => {}
         "answer" => {
             server.answer(id, arguments);
             return true;
@@ -60,6 +60,17 @@ pub fn serves(server: &Arc<Server>, id: &str, name: &str, arguments: &str) -> bo
             let params: Value = serde_json::from_str(&params).unwrap_or_default();
             let answer = server.ask(&method, &params);
             text(&server, &id, &answer.unwrap_or_else(|| "no answer".into()));
+        }
+        "ask_both" => {
+            let user = json!({"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}});
+            let mut questions =
+                [("sampling/createMessage", json!({"messages": [], "maxTokens": 1})), ("elicitation/create", user)];
+            // `method`: the one that comes first.
+            questions.sort_by_key(|(name, _)| *name != method);
+            let answers = server.ask_all(&questions);
+            let told: serde_json::Map<_, _> =
+                questions.iter().zip(answers).map(|((name, _), answer)| ((*name).to_owned(), json!(answer))).collect();
+            text(&server, &id, &Value::Object(told).to_string());
         }
         "ask_then_cancel" => {
             server.write(&format!(r#"{{"jsonrpc":"2.0","id":"gone","method":"{method}","params":{params}}}"#));
