@@ -119,7 +119,7 @@ fn fixed(home: &Home, lifetime: &str, remotes: &[Remote; 2]) -> String {
     // Ends by itself, with code 99, for as long as there are calls.
     let falls = home.provider("falls", &["--lifetime", "7"], "idle_ttl_s: 4, max_consecutive_failures: 1000000");
     steady
-        .chain([falls, remotes[0].provider("far0", ", idle_ttl_s: 3"), remotes[1].provider("far1", ", idle_ttl_s: 0")])
+        .chain([falls, remotes[0].provider("far0", ", idle_ttl_s: 3"), remotes[1].provider("far1", ", idle_ttl_s: 3")])
         .collect()
 }
 
