@@ -12,7 +12,7 @@ FUZZ_VERSION := 0.13.2
 FUZZ         := $(TOOLS)/cargo-fuzz-$(FUZZ_VERSION)
 RUN_FUZZ     := RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --release --sanitizer none --target-dir target/fuzz
 
-.PHONY: faults matrix help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting
+.PHONY: faults matrix help run test test-podman check fmt bench bench-smoke integration storm hygiene fuzz fuzz-corpus misrouting soak reloads model interleavings
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -70,6 +70,19 @@ matrix: ## each client library against each server library, through the release 
 
 storm: ## a thousand reloads under load, 100 000 abandoned sessions, with the release binary: the tests named storm_*
 	HANGAR_STORM=$${HANGAR_STORM:-1000} HANGAR_SESSIONS=$${HANGAR_SESSIONS:-100000} cargo nextest run --release $(FEATURES) -E 'test(/^storm_/)'
+
+reloads: ## ten thousand reloads under 500 calls a second: none failed or misrouted (tests/storm.rs), the tail of the calls (benches/e2e/storm.rs)
+	HANGAR_STORM=$${HANGAR_STORM:-10000} HANGAR_CALLS_PER_S=$${HANGAR_CALLS_PER_S:-500} cargo nextest run --release --profile soak $(FEATURES) --no-capture --test storm -E 'test(/http/)'
+	HANGAR_RELOADS=$${HANGAR_STORM:-10000} cargo bench $(FEATURES) --bench e2e -- 'reloads under'
+
+soak: ## two hours of everything (HANGAR_SOAK_S), gently: what the gateway holds has to come back; samples in target/tmp/soak.jsonl
+	HANGAR_SOAK_S=$${HANGAR_SOAK_S:-7200} nice cargo nextest run --release --profile soak $(FEATURES) --no-capture --test soak
+
+model: ## registry, slots, reloader and real processes against a model, for a few minutes (HANGAR_MODEL_CASES)
+	HANGAR_MODEL_CASES=$${HANGAR_MODEL_CASES:-600} cargo nextest run --profile soak $(FEATURES) --no-capture --test model
+
+interleavings: ## leases, retirement and slot in as many orders of events as shuttle is given (HANGAR_INTERLEAVINGS)
+	HANGAR_INTERLEAVINGS=$(or $(HANGAR_INTERLEAVINGS),200000) cargo nextest run --profile soak --features shuttle --lib -E 'test(/interleavings_of/)'
 
 hygiene: ## a hundred kill -9 and restarts, fifty stops under load, five hundred switches to a container and back: nothing may be left
 	integration/containers/ensure-docker.sh

@@ -1,6 +1,7 @@
 //! Many reloads of every kind while many callers call: unchanged providers notice nothing. DESIGN section 7.
 //!
-//! `HANGAR_STORM=1000` for the long run (`make storm`); otherwise a short one.
+//! `HANGAR_STORM=1000` for the long run (`make storm`); otherwise a short one. `HANGAR_CALLS_PER_S`: so many calls of all callers
+//! together; otherwise as many as there is time for.
 
 #[path = "support/gateway.rs"]
 mod gateway;
@@ -9,6 +10,7 @@ use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use gateway::{Client, Gateway, Home, HttpSession, UNWATCHED, Value, config, json};
@@ -19,6 +21,12 @@ const CHANGING: [&str; 4] = ["move0", "move1", "move2", "move3"];
 
 fn reloads_wanted() -> usize {
     std::env::var("HANGAR_STORM").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+}
+
+/// From one call of a caller to its next, as the clock says.
+fn pace() -> Duration {
+    let per_second = std::env::var("HANGAR_CALLS_PER_S").ok().and_then(|n| n.parse::<f64>().ok());
+    per_second.map_or(Duration::ZERO, |all| Duration::from_secs_f64(CALLERS as f64 / all))
 }
 
 /// Small and the same everywhere: what it decides must be seen again when a run fails.
@@ -93,10 +101,10 @@ fn finish(home: &Home, gateway: Gateway) {
 }
 
 fn storm<W: Way>(home: &Home, connect: impl Fn() -> W) {
-    let mut driver = connect();
-    let mut pids = || UNCHANGED.map(|name| driver.call(&format!("{name}__pid"), json!({}))["result"].to_string());
+    // On a connection of its own each time: one that is silent for the whole storm is closed.
+    let pids = || UNCHANGED.map(|name| connect().call(&format!("{name}__pid"), json!({}))["result"].to_string());
     let before = pids();
-    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (stop, calls, began) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {
         let (stop, calls) = (&stop, &calls);
         let callers: Vec<_> = (0..CALLERS)
@@ -112,7 +120,12 @@ fn storm<W: Way>(home: &Home, connect: impl Fn() -> W) {
         let failed: Vec<String> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
         assert_eq!(failed, Vec::<String>::new(), "failed calls of {}", calls.load(Ordering::Relaxed));
     });
-    assert!(calls.load(Ordering::Relaxed) > reloads_wanted(), "the callers hardly called");
+    let (calls, took, reloads) = (calls.into_inner(), began.elapsed().as_secs_f64(), reloads_wanted());
+    eprintln!(
+        "{reloads} reloads in {took:.0} s under {:.0} calls/s: {calls} calls, none failed or misrouted",
+        calls as f64 / took
+    );
+    assert!(calls > reloads, "the callers hardly called");
     assert_eq!(pids(), before);
 }
 
@@ -127,7 +140,10 @@ impl Drop for Stop<'_> {
 /// Calls unchanged providers, one call after the other; gives what went wrong.
 fn call_until(way: &mut impl Way, n: usize, stop: &AtomicBool, calls: &AtomicUsize) -> Vec<String> {
     let mut failed = Vec::new();
+    let (pace, mut due) = (pace(), Instant::now() + pace() * u32::try_from(n).unwrap() / CALLERS as u32);
     for round in 0.. {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        due += pace;
         if stop.load(Ordering::Relaxed) {
             break;
         }

@@ -295,7 +295,11 @@ impl Times {
         Self { nanos: Vec::with_capacity(count), wall: Duration::ZERO }
     }
 
-    fn took(&mut self, began: Instant) {
+    pub fn none() -> Self {
+        Self::with_capacity(0)
+    }
+
+    pub fn took(&mut self, began: Instant) {
         let took = began.elapsed();
         self.wall += took;
         self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

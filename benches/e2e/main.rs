@@ -9,6 +9,7 @@ mod load;
 mod peers;
 mod report;
 mod scale;
+mod storm;
 
 use std::{io, time::Instant};
 
@@ -48,7 +49,7 @@ fn main() -> io::Result<()> {
     let began = Instant::now();
     let mut report = Report::new(smoke);
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    for (name, case) in cases::ALL.into_iter().chain(scale::ALL) {
+    for (name, case) in cases::ALL.into_iter().chain(scale::ALL).chain(storm::ALL) {
         if only.is_empty() || only.iter().any(|part| name.contains(part.as_str())) {
             case(&effort, &mut report)?;
         }

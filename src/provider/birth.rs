@@ -79,6 +79,7 @@ impl Provider {
         Opening::of(&self.spec, known)
     }
 
+    #[cfg(not(all(test, feature = "shuttle")))]
     pub(super) async fn bring_up(
         self: &Arc<Self>,
         opening: Opening,
@@ -230,7 +231,7 @@ impl Provider {
     }
 
     /// Resolves when the start that is going on is not wanted any more.
-    async fn called_off(&self) {
+    pub(super) async fn called_off(&self) {
         loop {
             {
                 let core = self.core();

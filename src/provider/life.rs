@@ -1,19 +1,22 @@
 //! From its birth (`birth`) on: watching an instance, and ending it. One task per instance holds its connection until its release.
 
 use std::{
-    future::pending,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::{CallError, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, health::Unwell};
+use super::{
+    CallError, Era, Failure, Provider, ProviderState, StateEvent, StopOrder, Upstream, health::Unwell, primitives::at,
+};
 use crate::{
     telemetry::{Event, StopReason},
     transport::{Close, Connection, Exit},
 };
+
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 
 /// How a live instance came to its end.
 struct Ended {
@@ -248,12 +251,5 @@ impl Provider {
         drop(core);
         self.wake.notify_one();
         attempt
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when.into()).await,
-        None => pending().await,
     }
 }

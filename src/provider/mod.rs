@@ -23,6 +23,7 @@ mod memory;
 mod negotiation;
 mod news;
 mod owner;
+mod primitives;
 mod relay;
 mod restarts;
 mod slot;
@@ -36,7 +37,7 @@ pub use upstream::head;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -71,6 +72,7 @@ pub use upstream::{InFlight, Outgoing, Patience, Topic, Upstream};
 use circuit::Doubts;
 use health::Unwell;
 use instances::{Instances, Owner as ClientsOwn};
+use primitives::{Lives, Mutex, MutexGuard};
 use restarts::Crashes;
 
 use crate::{
@@ -146,7 +148,7 @@ pub struct Provider {
     /// Fires once, at retirement.
     retirement: CancellationToken,
     /// The tasks that bring up, watch and end its instances.
-    lives: TaskTracker,
+    lives: Lives,
     /// Of clients, where each has its own.
     instances: Option<Instances>,
     /// Of an instance that is a client's own.
@@ -274,7 +276,7 @@ impl Provider {
             probe_harms: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
             retirement: CancellationToken::new(),
-            lives: TaskTracker::new(),
+            lives: Lives::new(),
             instances: None,
             owner: None,
             belongs_to: Owner::Config,

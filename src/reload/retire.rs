@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio_util::task::TaskTracker;
 
 use crate::{provider::Provider, registry::Snapshot, telemetry::StopReason};
@@ -19,7 +19,12 @@ pub(super) fn retire(tasks: &TaskTracker, retire: Vec<(Arc<Provider>, StopReason
             draining.push(provider.name.to_string());
         }
         let drain = if graceful { provider.spec.drain_timeout } else { Duration::ZERO };
-        tasks.spawn(async move { provider.stop(reason, drain, true).await });
+        let mut stop = Box::pin(async move { provider.stop(reason, drain, true).await });
+        // As far as it gets without waiting: the latch has fallen when the reload is answered, and not some time later. A call
+        // that was on its way to the old generation by then looks again.
+        if stop.as_mut().now_or_never().is_none() {
+            tasks.spawn(stop);
+        }
     }
     draining
 }

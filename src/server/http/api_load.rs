@@ -32,7 +32,7 @@ pub(super) async fn unload(
 /// Who asks; with nothing in the body.
 async fn by(front: &Front, request: Request) -> Result<&'static str, Refusal> {
     let (head, body) = request.into_parts();
-    Object::receive(&head.headers, body, &front, &[]).await?;
+    Object::receive(&head.headers, body, front, &[]).await?;
     Ok(trigger(&head.headers).as_str())
 }
 
