@@ -82,7 +82,7 @@ model: ## registry, slots, reloader and real processes against a model, for a fe
 	HANGAR_MODEL_CASES=$${HANGAR_MODEL_CASES:-600} cargo nextest run --profile soak $(FEATURES) --no-capture --test model
 
 interleavings: ## leases, retirement and slot in as many orders of events as shuttle is given (HANGAR_INTERLEAVINGS)
-	HANGAR_INTERLEAVINGS=$(or $(HANGAR_INTERLEAVINGS),200000) cargo nextest run --profile soak --features shuttle --lib -E 'test(/interleavings_of/)'
+	HANGAR_INTERLEAVINGS=$(or $(HANGAR_INTERLEAVINGS),200000) cargo test --features shuttle --lib -- interleavings_of
 
 hygiene: ## a hundred kill -9 and restarts, fifty stops under load, five hundred switches to a container and back: nothing may be left
 	integration/containers/ensure-docker.sh

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::{Launch, Sharing},
     telemetry::Event,
-    transport::{self, Connection},
+    transport::{self, Connection, TransportError},
 };
 
 /// Longest that a start which was called off may take to get so far that it can be ended.
@@ -111,7 +111,11 @@ impl Provider {
         };
         let mut connection = match opened {
             Ok(connection) => connection,
-            Err(error) => return Err(self.stillborn(error.to_string(), None)),
+            Err(error) => {
+                let internal = matches!(error, TransportError::Lacking(_));
+                let failure = Failure { internal, ..Failure::of(error.to_string(), self.output.tail(TAIL)) };
+                return Err(Stillborn { failure: Some(failure), connection: None, of_probe: false });
+            }
         };
         upstream.connect(connection.link.clone());
         let probing = AtomicBool::new(false);
@@ -223,7 +227,7 @@ impl Provider {
         };
         core.start_failed(attempt, failure.clone(), Instant::now());
         let failures = core.consecutive_failures;
-        let for_good = failures >= self.spec.max_consecutive_failures;
+        let for_good = !failure.internal && failures >= self.spec.max_consecutive_failures;
         self.step(&mut core, if for_good { StateEvent::StartFailedForGood } else { StateEvent::StartFailed });
         drop(core);
         let provider = self.name.to_string();

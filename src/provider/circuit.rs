@@ -10,7 +10,11 @@ use std::{
 };
 
 use super::{BreakerLimits, BreakerState, CallError, Core, Provider, Verdict, negotiation, restarts::HEEDED};
-use crate::{telemetry::Event, transport::TransportError};
+use crate::{
+    config::Launch,
+    telemetry::{Event, StopReason},
+    transport::TransportError,
+};
 
 /// Longest that the sign of life is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -138,7 +142,21 @@ impl Provider {
                 let Doubts { calls, trial } = std::mem::take(&mut provider.core().doubts);
                 let verdict = if alive { Verdict::Neither } else { Verdict::Failed };
                 provider.judge(verdict, calls, trial, Some(&fault));
+                if !alive {
+                    provider.end_hung().await;
+                }
             });
+        }
+    }
+
+    /// An instance of ours that has let its breaker open and gives no sign of life hangs: the call that tries gets a fresh one.
+    /// Whoever calls without pause keeps a health probe from seeing that. With `health_check_interval_s: 0` it is left alone.
+    async fn end_hung(self: &Arc<Self>) {
+        let ours = !matches!(self.spec.launch, Launch::Remote(_)) && !self.spec.health_check_interval.is_zero();
+        let open = self.circuit(&self.core(), Instant::now()).state == "open";
+        if ours && open {
+            // Its last calls have the time that they have.
+            self.stop_one(StopReason::Unhealthy, self.spec.call_timeout, false).await;
         }
     }
 
@@ -216,7 +234,7 @@ fn is_its_fault(error: &CallError, sent: bool) -> bool {
             TransportError::Open(_) | TransportError::Io(_) => true,
             TransportError::Closed => sent,
             TransportError::Http { status, .. } => *status >= 500 || *status == 429,
-            TransportError::Overloaded { .. } | TransportError::Oversize { .. } => false,
+            TransportError::Lacking(_) | TransportError::Overloaded { .. } | TransportError::Oversize { .. } => false,
         },
         _ => false,
     }

@@ -25,6 +25,8 @@ pub enum CallError {
         cause: String,
         output: Vec<String>,
         retry_after: Option<Duration>,
+        /// For want of something that the gateway has no more of.
+        internal: bool,
     },
     /// It ended while the call was in flight.
     #[error("provider \"{provider}\" {exit} while the call was in flight{}", tail(.output))]
@@ -140,6 +142,7 @@ impl CallError {
     /// `downstream`: the client's doing; `upstream`: the provider's; `internal`: the gateway's or its operator's.
     pub fn fault(&self) -> &'static str {
         match self {
+            Self::NotStarted { internal: true, .. } => "internal",
             Self::Retired { .. } | Self::ShuttingDown { .. } | Self::Cut { .. } | Self::Full { .. } => "internal",
             Self::NoInput { .. } | Self::MissingCapability { .. } | Self::ClientGone { .. } => "downstream",
             _ => "upstream",

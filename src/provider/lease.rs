@@ -119,9 +119,9 @@ impl Provider {
         if let Some(limit) = core.last_failure.as_ref().and_then(|(_, failure)| failure.full) {
             return CallError::Full { provider: self.name.clone(), limit };
         }
-        let (cause, output) = match &core.last_failure {
-            Some((_, failure)) => (failure.cause.clone(), failure.output.clone()),
-            None => ("it is not running".to_owned(), Vec::new()),
+        let (cause, output, internal) = match &core.last_failure {
+            Some((_, failure)) => (failure.cause.clone(), failure.output.clone(), failure.internal),
+            None => ("it is not running".to_owned(), Vec::new(), false),
         };
         CallError::NotStarted {
             provider: self.name.clone(),
@@ -129,6 +129,7 @@ impl Provider {
             cause,
             output,
             retry_after: core.retry_after(Instant::now()),
+            internal,
         }
     }
 

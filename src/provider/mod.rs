@@ -194,6 +194,8 @@ pub struct Failure {
     pub full: Option<u32>,
     /// How long the upstream itself wants to be left alone (`Retry-After`).
     pub wait: Option<Duration>,
+    /// The gateway's own doing: it does not count against the provider.
+    pub internal: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -400,7 +402,7 @@ impl Status {
 
 impl Failure {
     pub(super) fn of(cause: String, output: Vec<String>) -> Self {
-        Self { cause, output, full: None, wait: None }
+        Self { cause, output, full: None, wait: None, internal: false }
     }
 }
 

@@ -37,8 +37,8 @@ impl Crashes {
 impl Core {
     /// A start that came to nothing.
     pub(super) fn start_failed(&mut self, attempt: u64, failure: Failure, now: Instant) {
-        self.consecutive_failures += 1;
-        let wait = back_off(self.consecutive_failures).max(failure.wait.unwrap_or_default().min(HEEDED));
+        self.consecutive_failures += u32::from(!failure.internal);
+        let wait = back_off(self.consecutive_failures.max(1)).max(failure.wait.unwrap_or_default().min(HEEDED));
         self.retry_at = Some(now + wait);
         self.last_failure = Some((attempt, failure));
     }

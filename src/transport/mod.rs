@@ -144,6 +144,9 @@ pub enum TransportError {
     /// The program could not be started, the endpoint could not be reached.
     #[error("{0}")]
     Open(String),
+    /// The same, for want of something that the gateway itself has no more of: descriptors, processes, memory.
+    #[error("{0}")]
+    Lacking(String),
     #[error("the connection is closed")]
     Closed,
     /// It does not read what we send; the bounded queue is full.

@@ -69,6 +69,29 @@ fn callers_of_one_that_hangs_do_not_wait_each_for_its_call_timeout() {
 }
 
 #[test]
+fn one_that_hangs_is_ended_however_often_it_is_called() {
+    let home = Home::new();
+    let keys = "call_timeout_s: 1, circuit_breaker: {failure_threshold: 2, reset_timeout_s: 0.5}, stop: {grace_s: 0.2, term_s: 0.2}";
+    let gateway = Gateway::start(&home, &home.provider("a", &[], keys));
+    let pid = gateway.client.pid_of("a");
+    signal(pid, Signal::STOP);
+    let began = Instant::now();
+    let fresh = loop {
+        let answer = gateway.client.start_tool("a__pid", json!({})).wait();
+        if let Some(text) = answer["result"]["content"][0]["text"].as_str() {
+            break text.parse::<u32>().unwrap();
+        }
+        assert!(began.elapsed() < SOON, "{answer}");
+        // Refused ones come back at once.
+        std::thread::sleep(ms(20));
+    };
+    assert_ne!(fresh, pid);
+    assert!(Being::of(pid).is_none(), "the hung one is gone");
+    gateway.wait_for_log("reason=\"unhealthy\"");
+    gateway.stop();
+}
+
+#[test]
 fn a_slow_tool_takes_no_server_out_of_service() {
     let home = Home::new();
     let keys = "call_timeout_s: 0.5, max_concurrency: 0, circuit_breaker: {failure_threshold: 2, reset_timeout_s: 60}";

@@ -13,7 +13,7 @@ fn exits_in_a_call() {
         Row::begin("exits_in_a_call", "exits with 8 calls in flight", |home| chaos(home, "call_timeout_s: 15"));
     row.works();
     let others = row.hanging(7);
-    let says = &["exited with code 6 while the call was in flight", "started again by the next call", "out of ideas"];
+    let says = &["exited with code 6 while the call was in flight", "the next call tries it again", "out of ideas"];
     row.fails("exit", others, &Told { error: EXITED, fault: "upstream", says, within: ms(2000) });
     row.serves_again();
     row.end();

@@ -55,7 +55,7 @@ fn no_descriptor_for_a_process() {
     thread::sleep(ms(300));
     limit(pid, Resource::Nofile, Some(open(pid) as u64 + 3));
     let says = &["Too many open files", "tried again in"];
-    row.fails("", Vec::new(), &Told { error: "provider_not_started", fault: "upstream", says, within: ms(1000) });
+    row.fails("", Vec::new(), &Told { error: "provider_not_started", fault: "internal", says, within: ms(1000) });
     limit(pid, Resource::Nofile, None);
     row.serves_again();
     row.end();

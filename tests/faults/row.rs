@@ -22,8 +22,13 @@ const SPARE_FDS: usize = 12;
 
 pub const CHAOS: &str = env!("CARGO_BIN_EXE_hangar-test-chaos");
 /// What the faulty one has beside its command.
-const KEYS: [&str; 4] =
-    ["stop: {grace_s: 0.2, term_s: 0.2}", "startup_timeout_s: 2", "call_timeout_s: 1", "max_consecutive_failures: 3"];
+const KEYS: [&str; 5] = [
+    "stop: {grace_s: 0.2, term_s: 0.2}",
+    "startup_timeout_s: 2",
+    "call_timeout_s: 1",
+    "max_consecutive_failures: 3",
+    "circuit_breaker: {reset_timeout_s: 1}",
+];
 
 pub struct Row {
     name: &'static str,
