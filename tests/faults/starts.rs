@@ -48,7 +48,7 @@ fn exits_after_the_handshake() {
     let began = std::time::Instant::now();
     let held = crate::gateway::eventually("it is waited with", ms(5000), || {
         let answer = row.send("").wait();
-        answer["error"]["data"]["retry_after_ms"].is_u64().then_some(answer)
+        (answer["error"]["data"]["error"] == NOT_STARTED).then_some(answer)
     });
     row.check(
         &held,
