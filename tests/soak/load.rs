@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -198,7 +198,8 @@ fn echoes(answer: &Value, nonce: &str) -> Outcome<()> {
 
 impl Rig {
     async fn calls(&self, n: usize, stop: CancellationToken) -> Outcome<()> {
-        let client = Client::session(self.address).await?;
+        let mut client = Client::session(self.address).await?;
+        let mut heard = Instant::now();
         for round in n.. {
             if !pause(0.1, &stop).await {
                 break;
@@ -207,8 +208,14 @@ impl Rig {
             let params = tool(&format!("{name}__echo"), &json!({"text": nonce}));
             match client.ask("tools/call", &params).await.and_then(|answer| echoes(&answer, &nonce)) {
                 Ok(()) => self.count("call"),
+                // The machine stood still for as long as a session may be silent: it is begun anew, as a client has to.
+                Err(fault) if fault.starts_with("404") && heard.elapsed() > crate::SESSION_IDLE.mul_f64(0.7) => {
+                    client = Client::session(self.address).await?;
+                    self.count("session lost to a stall");
+                }
                 Err(fault) => self.fault(format!("{name}: {fault}")),
             }
+            heard = Instant::now();
         }
         Ok(())
     }

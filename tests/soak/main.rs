@@ -61,6 +61,9 @@ impl Times {
     }
 }
 
+/// A session that is silent for so long is forgotten.
+const SESSION_IDLE: Duration = Duration::from_secs(4);
+
 #[test]
 fn soak_all_that_is_held_comes_back() {
     let times = Times::wanted();
@@ -125,7 +128,11 @@ fn fixed(home: &Home, lifetime: &str, remotes: &[Remote; 2]) -> String {
 
 fn settings(home: &Home) -> String {
     let audit = home.path("audit/audit.jsonl");
-    format!("{UNWATCHED}server: {{session_idle_s: 4}}\naudit: {{file: {}, max_size: 1m, keep: 2}}\n", audit.display())
+    format!(
+        "{UNWATCHED}server: {{session_idle_s: {}}}\naudit: {{file: {}, max_size: 1m, keep: 2}}\n",
+        SESSION_IDLE.as_secs(),
+        audit.display()
+    )
 }
 
 /// The load, with samples; all of it has ended after that, and the configuration is what it was.
