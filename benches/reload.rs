@@ -12,15 +12,11 @@ use std::{
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tempfile::TempDir;
-use tokio::{
-    runtime::Runtime,
-    sync::{mpsc, watch},
-};
-use tokio_util::task::TaskTracker;
+use tokio::{runtime::Runtime, sync::watch};
 
 use hangar::{
     config::{self, Dotenv, Loaded},
-    provider::{Catalogue, CatalogueMemory, Hello, Item, Listing, digest},
+    provider::{Catalogue, CatalogueMemory, Ground, Hello, Item, Listing, TaskIds, digest},
     registry::{Index, Registry, Snapshot},
     reload::{Plan, ReloadHandle, ReloadOptions, Reloader, Trigger, plan},
     telemetry::Telemetry,
@@ -70,17 +66,8 @@ impl Gateway {
             let specs = config::load(&path).unwrap().config.providers;
             specs.values().for_each(|spec| memory.remember(&digest(spec), &catalogue()).unwrap());
         }
-        let registry = Registry::new(Arc::new(hangar::provider::Ground {
-            marker: Marker { instance: "bench".into(), generation: "bench".into() },
-            telemetry: Telemetry::new(),
-            memory,
-            task_ids: Arc::new(hangar::provider::TaskIds::kept_in(None)),
-            tasks: TaskTracker::new(),
-            catalogue_news: watch::Sender::default(),
-            log_level: watch::Sender::default(),
-            instances: mpsc::channel(1).0,
-            updates: mpsc::channel(1).0,
-        }));
+        let marker = Marker { instance: "bench".into(), generation: "bench".into() };
+        let registry = Registry::new(Ground::new(marker, Telemetry::new(), memory, TaskIds::kept_in(None)).0);
         let (running, stop) = watch::channel(false);
         let (reloader, reload) = Reloader::new(registry.clone(), &path, Dotenv::default(), |_| {}, stop);
         let runtime = Runtime::new().unwrap();

@@ -29,12 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::Builder,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
-use tokio_util::task::TaskTracker;
+use tokio::{runtime::Builder, sync::watch, task::JoinHandle};
 
 use self::{
     daemon::NoDoor,
@@ -58,8 +53,6 @@ use crate::{
 
 /// How long the last log lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Resource updates on their way to clients, and starts of instances on their way to the server.
-const UPDATES: usize = 1024;
 
 /// `hangar serve`.
 #[derive(Debug, Clone, Default)]
@@ -266,19 +259,9 @@ fn start_core(path: &Path, dotenv: Dotenv, level: LevelHandle) -> StartedCore {
     let marker = Marker { instance: state_dir.instance(), generation: state_dir::random_id().into() };
     let (lives, telemetry) = (state_dir.lives(), Telemetry::new());
     let life = lives.begin(&marker.generation);
-    let (updates_in, updates) = mpsc::channel(UPDATES);
-    let (instances_in, instances) = mpsc::channel(UPDATES);
-    let ground = Arc::new(Ground {
-        marker: marker.clone(),
-        telemetry: telemetry.clone(),
-        memory: CatalogueMemory::new(state_dir.catalogues()),
-        task_ids: Arc::new(TaskIds::kept_in(state_dir.task_key().as_deref())),
-        tasks: TaskTracker::new(),
-        catalogue_news: watch::Sender::default(),
-        log_level: Default::default(),
-        instances: instances_in,
-        updates: updates_in,
-    });
+    let memory = CatalogueMemory::new(state_dir.catalogues());
+    let task_ids = TaskIds::kept_in(state_dir.task_key().as_deref());
+    let (ground, instances, updates) = Ground::new(marker.clone(), telemetry.clone(), memory, task_ids);
     let registry = Registry::new(ground);
     let told = telemetry.clone();
     let apply = move |config: &Config| {

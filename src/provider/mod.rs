@@ -100,6 +100,33 @@ pub struct Ground {
     pub updates: mpsc::Sender<ResourceUpdate>,
 }
 
+/// News of one kind that may wait for whoever tells it on.
+const NEWS: usize = 1024;
+
+impl Ground {
+    /// Nothing stands on it yet. And what it will tell upwards; who drops that hears nothing.
+    pub fn new(
+        marker: Marker,
+        telemetry: Arc<Telemetry>,
+        memory: CatalogueMemory,
+        task_ids: TaskIds,
+    ) -> (Arc<Self>, mpsc::Receiver<InstanceNews>, mpsc::Receiver<ResourceUpdate>) {
+        let ((instances, instances_out), (updates, updates_out)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+        let ground = Self {
+            marker,
+            telemetry,
+            memory,
+            task_ids: Arc::new(task_ids),
+            tasks: TaskTracker::new(),
+            catalogue_news: watch::Sender::default(),
+            log_level: watch::Sender::default(),
+            instances,
+            updates,
+        };
+        (Arc::new(ground), instances_out, updates_out)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum InstanceNews {
     /// It knows nothing of earlier ones' subscriptions. `home`: whose it is; `None`: everybody's.

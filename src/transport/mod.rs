@@ -160,6 +160,18 @@ pub enum TransportError {
     Io(String),
 }
 
+impl TransportError {
+    /// A process of the gateway's own did not start. For want of descriptors, processes or memory: nothing that the
+    /// upstream can be blamed for.
+    fn not_spawned(what: &str, error: &std::io::Error) -> Self {
+        use rustix::io::Errno as E;
+        let lacks = [E::MFILE, E::NFILE, E::NOMEM, E::AGAIN];
+        let lack = error.raw_os_error().is_some_and(|code| lacks.iter().any(|lack| lack.raw_os_error() == code));
+        let text = format!("{what} could not be started: {error}");
+        if lack { Self::Lacking(text) } else { Self::Open(text) }
+    }
+}
+
 static RECORD: OnceLock<PathBuf> = OnceLock::new();
 
 /// Where this gateway keeps its facts, for those who outlive it and clear up behind it. The first call counts.

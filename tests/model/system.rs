@@ -21,11 +21,10 @@ use proptest_state_machine::StateMachineTest;
 use tempfile::TempDir;
 use tokio::{
     runtime::Runtime,
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::task::TaskTracker;
 
 use crate::reference::{Call, Edit, Event, Fate, IDLE, Model, NAMES};
 
@@ -110,17 +109,9 @@ fn is_version(pid: u32, version: u32) -> bool {
 impl System {
     fn boot() -> Self {
         let home = tempfile::Builder::new().prefix("hangar-model-").tempdir().unwrap();
-        let registry = Registry::new(Arc::new(Ground {
-            marker: Marker { instance: "model".into(), generation: "model".into() },
-            telemetry: Telemetry::new(),
-            memory: CatalogueMemory::new(None),
-            task_ids: Arc::new(TaskIds::kept_in(None)),
-            tasks: TaskTracker::new(),
-            catalogue_news: watch::Sender::default(),
-            log_level: watch::Sender::default(),
-            instances: mpsc::channel(1).0,
-            updates: mpsc::channel(1).0,
-        }));
+        let marker = Marker { instance: "model".into(), generation: "model".into() };
+        let memory = CatalogueMemory::new(None);
+        let registry = Registry::new(Ground::new(marker, Telemetry::new(), memory, TaskIds::kept_in(None)).0);
         let (running, stop) = watch::channel(false);
         let path = home.path().join("config.yaml");
         let (reloader, reload) = Reloader::new(registry.clone(), &path, Dotenv::default(), |_| {}, stop);

@@ -197,6 +197,14 @@ fn echoes(answer: &Value, nonce: &str) -> Outcome<()> {
 // === impl Rig: clients ===
 
 impl Rig {
+    /// One call to the provider whose turn it is. An error: of whom, and what.
+    async fn echoed(&self, client: &Client, round: usize) -> Result<(), (&'static str, String)> {
+        let (nonce, name) = (self.nonce(), ALWAYS[round % ALWAYS.len()]);
+        let params = tool(&format!("{name}__echo"), &json!({"text": nonce}));
+        let answer = client.ask("tools/call", &params).await;
+        answer.and_then(|answer| echoes(&answer, &nonce)).map_err(|fault| (name, fault))
+    }
+
     async fn calls(&self, n: usize, stop: CancellationToken) -> Outcome<()> {
         let mut client = Client::session(self.address).await?;
         let mut heard = Instant::now();
@@ -204,16 +212,14 @@ impl Rig {
             if !pause(0.1, &stop).await {
                 break;
             }
-            let (nonce, name) = (self.nonce(), ALWAYS[round % ALWAYS.len()]);
-            let params = tool(&format!("{name}__echo"), &json!({"text": nonce}));
-            match client.ask("tools/call", &params).await.and_then(|answer| echoes(&answer, &nonce)) {
+            match self.echoed(&client, round).await {
                 Ok(()) => self.count("call"),
                 // The machine stood still for as long as a session may be silent: it is begun anew, as a client has to.
-                Err(fault) if fault.starts_with("404") && heard.elapsed() > crate::SESSION_IDLE.mul_f64(0.7) => {
+                Err((_, fault)) if fault.starts_with("404") && heard.elapsed() > crate::SESSION_IDLE.mul_f64(0.7) => {
                     client = Client::session(self.address).await?;
                     self.count("session lost to a stall");
                 }
-                Err(fault) => self.fault(format!("{name}: {fault}")),
+                Err((name, fault)) => self.fault(format!("{name}: {fault}")),
             }
             heard = Instant::now();
         }
@@ -226,11 +232,9 @@ impl Rig {
             if !pause(0.2, &stop).await {
                 break;
             }
-            let (nonce, name) = (self.nonce(), ALWAYS[round % ALWAYS.len()]);
-            let params = tool(&format!("{name}__echo"), &json!({"text": nonce}));
-            match client.ask("tools/call", &params).await.and_then(|answer| echoes(&answer, &nonce)) {
+            match self.echoed(&client, round).await {
                 Ok(()) => self.count("modern call"),
-                Err(fault) => self.fault(format!("{name}, modern: {fault}")),
+                Err((name, fault)) => self.fault(format!("{name}, modern: {fault}")),
             }
         }
         Ok(())

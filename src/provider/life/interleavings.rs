@@ -159,17 +159,8 @@ impl Provider {
 // === the stage ===
 
 fn ground() -> Arc<Ground> {
-    Arc::new(Ground {
-        marker: Marker { instance: "shuttle".into(), generation: "shuttle".into() },
-        telemetry: Telemetry::new(),
-        memory: CatalogueMemory::new(None),
-        task_ids: Arc::new(TaskIds::kept_in(None)),
-        tasks: TaskTracker::new(),
-        catalogue_news: watch::Sender::default(),
-        log_level: watch::Sender::default(),
-        instances: mpsc::channel(1).0,
-        updates: mpsc::channel(1).0,
-    })
+    let marker = Marker { instance: "shuttle".into(), generation: "shuttle".into() };
+    Ground::new(marker, Telemetry::new(), CatalogueMemory::new(None), TaskIds::kept_in(None)).0
 }
 
 fn spec() -> Arc<ProviderSpec> {

@@ -65,9 +65,7 @@ impl Keeper {
                 .spawn()?;
             Ok(Self { pipe, child })
         };
-        spawn().map_err(|e: std::io::Error| {
-            TransportError::Open(format!("the keeper of the container could not be started: {e}"))
-        })
+        spawn().map_err(|error: std::io::Error| TransportError::not_spawned("the keeper of the container", &error))
     }
 
     /// There is nothing to keep any more.

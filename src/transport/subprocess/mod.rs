@@ -76,10 +76,8 @@ pub(super) async fn open(
         environment: Some(variables.clone()),
     });
 
-    let Spawned { child, control, stdin, stdout, stderr } = spawn(shim, variables).map_err(|error| {
-        let text = format!("the shim of the server could not be started: {error}");
-        if is_lack(&error) { TransportError::Lacking(text) } else { TransportError::Open(text) }
-    })?;
+    let Spawned { child, control, stdin, stdout, stderr } =
+        spawn(shim, variables).map_err(|error| TransportError::not_spawned("the shim of the server", &error))?;
     let (reports, commands) = control.into_split();
     let mut reports = Reports::new(reports);
     let pid = match timeout(SHIM_START, reports.next()).await {
@@ -95,13 +93,6 @@ pub(super) async fn open(
     let stderr = tokio::spawn(intake::read_stderr(stderr, output));
     let process = Process::new(Outbox::new(stdin, Bounds::default()), commands, pid, id, aftermath);
     Ok(process.connect(child, reports, stdout, stderr))
-}
-
-/// Of descriptors, processes or memory: nothing that the server can be blamed for.
-fn is_lack(error: &std::io::Error) -> bool {
-    use rustix::io::Errno as E;
-    let lacks = [E::MFILE, E::NFILE, E::NOMEM, E::AGAIN];
-    error.raw_os_error().is_some_and(|code| lacks.iter().any(|lack| lack.raw_os_error() == code))
 }
 
 fn shim_command(name: &ProviderName, stop: StopTimes) -> Result<Command, TransportError> {
